@@ -1,0 +1,233 @@
+//! The certificate of both daemons: generated once and kept, or the user's own.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::facts;
+use crate::system::files::{self, Owner};
+
+/// Days that a generated certificate is valid.
+const VALID_DAYS: i32 = 365;
+/// A generated certificate is replaced when fewer days than this are left.
+const RENEWAL_DAYS: i64 = 30;
+/// The organisation in the subject of generated certificates: how they are told from a user's own.
+const ORGANISATION: &str = "MetaBuilder";
+
+/// Makes sure that certificate and key are there and belong together. Returns what was done, if anything.
+///
+/// Generates a self-signed pair when there is none, renews one of our own before it expires or when the host's name has
+/// changed, and never touches a pair that is anybody else's.
+pub fn keep(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
+    match (certificate.exists(), key.exists()) {
+        (false, false) => {
+            let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+            write(certificate, key, &pair, hostname)?;
+            Ok(Some(format!(
+                "Generated a self-signed certificate for {hostname}: {}",
+                certificate.display()
+            )))
+        }
+        (false, true) => {
+            let pair = read_key(key)?;
+            write(certificate, key, &pair, hostname)?;
+            Ok(Some(format!(
+                "Generated a self-signed certificate for the key {}",
+                key.display()
+            )))
+        }
+        (true, false) => bail!(
+            "{}: there is a certificate, but its key {} is missing; mount both or neither",
+            certificate.display(),
+            key.display()
+        ),
+        (true, true) => check(certificate, key, hostname),
+    }
+}
+
+fn check(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
+    let pair = read_key(key)?;
+    let found = inspect(certificate)?;
+    if found.public_key != pair.subject_public_key_info() {
+        bail!("{} and {} do not belong together", certificate.display(), key.display());
+    }
+    let left = found.expires.duration_since(Timestamp::now()).as_hours() / 24;
+    if found.is_ours && !facts::is_mounted(certificate) && !facts::is_mounted(key) {
+        if left < RENEWAL_DAYS {
+            write(certificate, key, &pair, hostname)?;
+            return Ok(Some(format!(
+                "Renewed the self-signed certificate, which had {left} days left"
+            )));
+        }
+        if found.common_name != hostname {
+            write(certificate, key, &pair, hostname)?;
+            return Ok(Some(format!("Renewed the self-signed certificate, for {hostname}")));
+        }
+    } else if left < 0 {
+        return Ok(Some(format!(
+            "The certificate {} has expired {} days ago",
+            certificate.display(),
+            -left
+        )));
+    }
+    Ok(None)
+}
+
+fn read_key(path: &Path) -> anyhow::Result<KeyPair> {
+    let pem = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    KeyPair::from_pem(&pem).map_err(|error| {
+        anyhow!(
+            "{}: not a private key in PEM form that can be used: {error} (it must not be encrypted)",
+            path.display()
+        )
+    })
+}
+
+/// What we need to know of a certificate.
+struct Found {
+    public_key: Vec<u8>,
+    expires: Timestamp,
+    common_name: String,
+    /// Self-signed, with the subject of those that we generate.
+    is_ours: bool,
+}
+
+fn inspect(path: &Path) -> anyhow::Result<Found> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let not_a_certificate = || anyhow!("{}: not a certificate in PEM form", path.display());
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&bytes).map_err(|_| not_a_certificate())?;
+    let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(|_| not_a_certificate())?;
+    let subject = certificate.subject();
+    let organisation = subject.iter_organization().next().and_then(|name| name.as_str().ok());
+    Ok(Found {
+        public_key: certificate.public_key().raw.to_vec(),
+        expires: Timestamp::from_second(certificate.validity().not_after.timestamp())?,
+        common_name: subject
+            .iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .unwrap_or("")
+            .to_owned(),
+        is_ours: subject == certificate.issuer() && organisation == Some(ORGANISATION),
+    })
+}
+
+/// Writes the key first: a key alone is completed at the next start, a certificate alone could not be.
+fn write(certificate: &Path, key: &Path, pair: &KeyPair, hostname: &str) -> anyhow::Result<()> {
+    let signed = parameters(hostname)?.self_signed(pair)?;
+    if !key.exists() {
+        files::write(key, pair.serialize_pem().as_bytes(), Owner::ROOT, 0o600)?;
+    }
+    files::write(certificate, signed.pem().as_bytes(), Owner::ROOT, 0o644)?;
+    Ok(())
+}
+
+/// The seed's subject; names under which clients reach the server: its own, the first label of it (the compose
+/// service), localhost.
+fn parameters(hostname: &str) -> anyhow::Result<CertificateParams> {
+    let short = hostname.split('.').next().unwrap_or(hostname);
+    let mut parameters = CertificateParams::new([hostname.to_owned(), short.to_owned(), "localhost".to_owned()])?;
+    parameters
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    parameters.distinguished_name = DistinguishedName::new();
+    for (kind, value) in [
+        (DnType::CountryName, "US"),
+        (DnType::StateOrProvinceName, "State"),
+        (DnType::LocalityName, "City"),
+        (DnType::OrganizationName, ORGANISATION),
+        (DnType::CommonName, hostname),
+    ] {
+        parameters.distinguished_name.push(kind, value);
+    }
+    let today = Timestamp::now().to_zoned_datetime(TimeZone::UTC).date();
+    let last = today.checked_add(SignedDuration::from_hours(24 * i64::from(VALID_DAYS)))?;
+    let day = |date: jiff::civil::Date| -> anyhow::Result<_> {
+        Ok(rcgen::date_time_ymd(
+            date.year().into(),
+            u8::try_from(date.month())?,
+            u8::try_from(date.day())?,
+        ))
+    };
+    parameters.not_before = day(today)?;
+    parameters.not_after = day(last)?;
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The image's own names; the tests run where root:root exists.
+    fn keep_in(directory: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
+        keep(&directory.join("dovecot.crt"), &directory.join("dovecot.key"), hostname)
+    }
+
+    #[test]
+    fn a_pair_is_generated_once_and_follows_the_hostname() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert!(
+            keep_in(path, "mail.example.org")
+                .unwrap()
+                .unwrap()
+                .starts_with("Generated")
+        );
+        assert_eq!(keep_in(path, "mail.example.org").unwrap(), None);
+        let key = fs::read(path.join("dovecot.key")).unwrap();
+        assert!(
+            keep_in(path, "other.example.org")
+                .unwrap()
+                .unwrap()
+                .contains("for other.example.org")
+        );
+        assert_eq!(fs::read(path.join("dovecot.key")).unwrap(), key, "the key is kept");
+
+        fs::remove_file(path.join("dovecot.crt")).unwrap();
+        assert!(
+            keep_in(path, "other.example.org")
+                .unwrap()
+                .unwrap()
+                .contains("for the key")
+        );
+        fs::remove_file(path.join("dovecot.key")).unwrap();
+        assert!(
+            keep_in(path, "other.example.org")
+                .unwrap_err()
+                .to_string()
+                .contains("mount both or neither")
+        );
+    }
+
+    #[test]
+    fn a_wrong_pair_is_told() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        keep_in(one.path(), "a.test").unwrap();
+        keep_in(two.path(), "a.test").unwrap();
+        fs::copy(two.path().join("dovecot.key"), one.path().join("dovecot.key")).unwrap();
+        assert!(
+            keep_in(one.path(), "a.test")
+                .unwrap_err()
+                .to_string()
+                .ends_with("do not belong together")
+        );
+        fs::write(one.path().join("dovecot.key"), "nonsense").unwrap();
+        assert!(
+            keep_in(one.path(), "a.test")
+                .unwrap_err()
+                .to_string()
+                .contains("dovecot.key: not a private key")
+        );
+    }
+}

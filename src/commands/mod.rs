@@ -1,0 +1,5 @@
+//! One file per subcommand.
+
+pub mod healthcheck;
+pub mod help_env;
+pub mod run;

@@ -1,0 +1,121 @@
+//! What this machine is: its addresses and gateways, the orchestrator, the state found on the volumes. Reads only.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use crate::settings::Environment;
+
+/// Where the primary domain is recorded, beside the mail that belongs to it.
+pub const PRIMARY_DOMAIN_RECORD: &str = "/var/mail/.mailroom-domain";
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Addresses of this container with their networks, loopback and link-local ones left out.
+    pub interfaces: Vec<IpNet>,
+    /// Gateways of all routes.
+    pub gateways: BTreeSet<IpAddr>,
+    /// This container runs under Kubernetes.
+    pub kubernetes: bool,
+    /// The primary domain for which the mail volume was first used.
+    pub recorded_domain: Option<String>,
+}
+
+impl Facts {
+    /// Looks around.
+    pub fn gather(environment: &Environment) -> Facts {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let mut gateways = ipv4_gateways(&read("/proc/net/route"));
+        gateways.extend(ipv6_gateways(&read("/proc/net/ipv6_route")));
+        Facts {
+            interfaces: interfaces(),
+            gateways,
+            kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
+            recorded_domain: fs::read_to_string(PRIMARY_DOMAIN_RECORD)
+                .ok()
+                .map(|domain| domain.trim().to_owned()),
+        }
+    }
+}
+
+/// Whether this name has an address line in /etc/hosts, which is looked up before DNS.
+pub fn hosts_file_has(address: &str) -> bool {
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    hosts
+        .lines()
+        .any(|line| line.split_whitespace().next() == Some(address))
+}
+
+/// Whether a path is a mount point of its own, as a file or directory given with `docker run -v` is.
+pub fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4).is_some_and(|mounted| Path::new(mounted) == path))
+}
+
+fn interfaces() -> Vec<IpNet> {
+    let Ok(addresses) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
+    let ip = |storage: Option<nix::sys::socket::SockaddrStorage>| -> Option<IpAddr> {
+        let storage = storage?;
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    addresses
+        .filter_map(|interface| {
+            let (address, mask) = (ip(interface.address)?, ip(interface.netmask)?);
+            IpNet::with_netmask(address, mask).ok()
+        })
+        .filter(|net| !net.addr().is_loopback() && !is_link_local(net.addr()))
+        .collect()
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// The gateways in /proc/net/route (proc_net(5)): the third field, hexadecimal in host byte order.
+fn ipv4_gateways(table: &str) -> BTreeSet<IpAddr> {
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| u32::from_str_radix(line.split_whitespace().nth(2)?, 16).ok())
+        .map(|raw| Ipv4Addr::from(raw.to_ne_bytes()))
+        .filter(|address| !address.is_unspecified())
+        .map(IpAddr::V4)
+        .collect()
+}
+
+/// The gateways in /proc/net/ipv6_route: the fifth field, 32 hexadecimal digits.
+fn ipv6_gateways(table: &str) -> BTreeSet<IpAddr> {
+    table
+        .lines()
+        .filter_map(|line| u128::from_str_radix(line.split_whitespace().nth(4)?, 16).ok())
+        .map(Ipv6Addr::from_bits)
+        .filter(|address| !address.is_unspecified())
+        .map(IpAddr::V6)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_of_both_families() {
+        let v4 = "Iface\tDestination\tGateway\tFlags\neth0\t00000000\t010014AC\t0003\neth0\t000014AC\t00000000\t0001\n";
+        assert_eq!(ipv4_gateways(v4), BTreeSet::from(["172.20.0.1".parse().unwrap()]));
+        let v6 = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n";
+        assert_eq!(ipv6_gateways(v6), BTreeSet::from(["fd00::1".parse().unwrap()]));
+        assert!(ipv4_gateways("").is_empty() && ipv6_gateways("x y\n").is_empty());
+    }
+}

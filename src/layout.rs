@@ -1,0 +1,22 @@
+//! The places inside the image that more than one part refers to.
+
+/// Postfix's configuration: a volume.
+pub const POSTFIX_CONFIG_DIRECTORY: &str = "/etc/postfix";
+/// Postfix's queue: a volume.
+pub const QUEUE_DIRECTORY: &str = "/var/spool/postfix";
+/// The mailboxes: a volume.
+pub const MAIL_DIRECTORY: &str = "/var/mail";
+/// Uid and gid of the account vmail, owner of all mailboxes.
+pub const VMAIL_UID: u32 = 5000;
+/// The certificate of both daemons: its directory is a volume.
+pub const CERTIFICATE: &str = "/etc/dovecot/certs/dovecot.crt";
+/// The certificate's key.
+pub const KEY: &str = "/etc/dovecot/certs/dovecot.key";
+/// What is rendered anew at every start and needs no volume.
+pub const RUN_DIRECTORY: &str = "/run/mailroom";
+/// Dovecot's own sockets and pid file.
+pub const DOVECOT_RUN_DIRECTORY: &str = "/run/dovecot";
+/// Where Postfix asks Dovecot about logins.
+pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
+/// Source address of the health probes: their sessions leave no log lines.
+pub const PROBE_ADDRESS: &str = "127.0.0.9";

@@ -1,0 +1,198 @@
+//! All that is known of Postfix: its parameters, its files, how it is started and stopped.
+
+pub mod main_cf;
+pub mod parameters;
+pub mod service;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::accounts::{ADMINISTRATOR_ALIASES, Account, Role};
+use crate::layout::{
+    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY, RUN_DIRECTORY, VMAIL_UID,
+};
+use crate::plan::{File, Plan, TABLE_HEADER};
+use crate::render::render;
+use crate::settings::Settings;
+use crate::system::files::Owner;
+use crate::trust::Trust;
+
+/// Pristine meta files (dynamicmaps.cf, postfix-files) and a main.cf with nothing in it, filled when the image is
+/// built: /etc/postfix is a volume and may be empty, or another image's.
+pub const META_DIRECTORY: &str = "/usr/share/mailroom/postfix";
+
+const POSTFIX: Owner = Owner {
+    user: "postfix",
+    group: "root",
+};
+const POSTDROP: Owner = Owner {
+    user: "postfix",
+    group: "postdrop",
+};
+
+/// Directories of the queue, as `postfix set-permissions` makes them (postfix-files).
+const PRIVATE_QUEUES: [&str; 12] = [
+    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace", "dev",
+];
+
+/// All files and directories of Postfix.
+pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    directories(&mut plan);
+    let config = PathBuf::from(POSTFIX_CONFIG_DIRECTORY);
+    plan.table(config.join("vmailbox"), &mailboxes(settings, accounts));
+    plan.table(config.join("virtual"), &aliases(accounts));
+    plan.table(config.join("sender_login"), &sender_logins(accounts));
+    plan.files.push(File::public(
+        config.join("sender_login.regexp"),
+        sender_login_patterns(accounts),
+    ));
+    plan.files
+        .push(File::public(config.join("master.cf"), master_cf(settings)?));
+    plan.files
+        .push(File::public(config.join("main.cf"), main_cf(settings, trust)?));
+    Ok(plan)
+}
+
+fn directories(plan: &mut Plan) {
+    plan.directory(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, 0o755);
+    plan.directory(data_directory(), POSTFIX, 0o700);
+    let queue = Path::new(QUEUE_DIRECTORY);
+    plan.directory(queue, Owner::ROOT, 0o755);
+    plan.directory(queue.join("pid"), Owner::ROOT, 0o755);
+    for name in PRIVATE_QUEUES {
+        let owner = if name == "dev" { Owner::ROOT } else { POSTFIX };
+        let mode = if name == "dev" { 0o755 } else { 0o700 };
+        plan.directory(queue.join(name), owner, mode);
+    }
+    plan.directory(queue.join("maildrop"), POSTDROP, 0o730);
+    plan.directory(queue.join("public"), POSTDROP, 0o710);
+}
+
+fn data_directory() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("postfix")
+}
+
+#[derive(Serialize)]
+struct MainCf<'a> {
+    hostname: &'a str,
+    domain: &'a str,
+    data_directory: PathBuf,
+    meta_directory: &'a str,
+    config_directory: &'a str,
+    mail_directory: &'a str,
+    protocols: &'a str,
+    mynetworks: String,
+    vmail_uid: u32,
+    certificate: &'a str,
+    key: &'a str,
+    relay_login: bool,
+}
+
+fn main_cf(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
+    let values = MainCf {
+        hostname: &settings.hostname,
+        domain: &settings.domain,
+        data_directory: data_directory(),
+        meta_directory: META_DIRECTORY,
+        config_directory: POSTFIX_CONFIG_DIRECTORY,
+        mail_directory: MAIL_DIRECTORY,
+        protocols: &settings.protocols,
+        mynetworks: trust.mynetworks(),
+        vmail_uid: VMAIL_UID,
+        certificate: CERTIFICATE,
+        key: KEY,
+        relay_login: settings.relay_login,
+    };
+    let rendered = render("main.cf", include_str!("../../templates/main.cf"), &values)?;
+    Ok(main_cf::with_parameters(&rendered, &settings.parameters))
+}
+
+#[derive(Serialize)]
+struct MasterCf {
+    /// Right-aligned like the other columns.
+    delivery_processes: String,
+}
+
+fn master_cf(settings: &Settings) -> anyhow::Result<String> {
+    let delivery_processes = settings
+        .delivery_processes
+        .map_or("-".to_owned(), |limit| limit.to_string());
+    render(
+        "master.cf",
+        include_str!("../../templates/master.cf"),
+        &MasterCf { delivery_processes },
+    )
+}
+
+/// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).
+fn mailboxes(settings: &Settings, accounts: &[Account]) -> Vec<(String, String)> {
+    let maildir = |account: &Account| {
+        let home = account.home(&settings.domain);
+        let relative = home.strip_prefix(MAIL_DIRECTORY).unwrap_or(&home).display().to_string();
+        format!("{relative}/Maildir/")
+    };
+    accounts
+        .iter()
+        .map(|account| (account.address(), maildir(account)))
+        .collect()
+}
+
+/// virtual_alias_maps: the administrator's roles.
+fn aliases(accounts: &[Account]) -> Vec<(String, String)> {
+    let administrators = accounts.iter().filter(|account| account.role == Role::Administrator);
+    administrators
+        .flat_map(|account| {
+            ADMINISTRATOR_ALIASES.map(|alias| (format!("{alias}@{}", account.domain), account.address()))
+        })
+        .collect()
+}
+
+/// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address.
+fn sender_logins(accounts: &[Account]) -> Vec<(String, String)> {
+    accounts
+        .iter()
+        .map(|account| (account.address(), account.address()))
+        .chain(aliases(accounts))
+        .collect()
+}
+
+/// Owners that a plain table cannot express: any address for the relay role, `user+detail` for its user.
+///
+/// The first match ends a regexp table, so each line names all its owners, and the one for all addresses comes last.
+fn sender_login_patterns(accounts: &[Account]) -> String {
+    let relays: Vec<String> = accounts
+        .iter()
+        .filter(|account| account.role == Role::Relay)
+        .map(Account::address)
+        .collect();
+    let with_relays = |address: String| {
+        std::iter::once(address)
+            .chain(relays.iter().cloned())
+            .collect::<Vec<_>>()
+    };
+    let detail = |account: &Account| {
+        let pattern = format!(
+            "/^{}\\+[^@]*@{}$/",
+            escape_pattern(&account.name),
+            escape_pattern(&account.domain)
+        );
+        format!("{pattern} {}\n", with_relays(account.address()).join(", "))
+    };
+    let details = accounts
+        .iter()
+        .filter(|account| account.role != Role::Relay)
+        .map(detail);
+    let any = (!relays.is_empty()).then(|| format!("/^/ {}\n", relays.join(", ")));
+    std::iter::once(TABLE_HEADER.to_owned())
+        .chain(details)
+        .chain(any)
+        .collect()
+}
+
+fn escape_pattern(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] })
+        .collect()
+}

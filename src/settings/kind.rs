@@ -1,0 +1,319 @@
+//! What a variable may hold, and how it is read.
+
+use std::time::Duration;
+
+use super::network::{self, Network};
+
+/// The type of a variable's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A DNS name of at least two labels (RFC 1123).
+    Domain,
+    /// CIDR networks, separated by commas or white space.
+    Networks,
+    /// One of these words; the second of each pair is the value that it stands for.
+    OneOf(&'static [(&'static str, &'static str)]),
+    /// A whole number, 0 to 2^31 - 1, which is what Postfix can hold for most parameters, in this unit.
+    Number {
+        /// What is counted, for the error text.
+        unit: &'static str,
+    },
+    /// A relay host: `[host]`, `[host]:port`, `domain`, `domain:port`, or empty.
+    RelayHost,
+    /// Whole seconds, with or without a unit (`90`, `90s`, `2m`), within these bounds.
+    Seconds {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+    },
+    /// `yes` or `no`.
+    Switch,
+    /// Any text on one line.
+    Text,
+    /// A name of the IANA time zone database.
+    TimeZone,
+}
+
+/// A value that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `Kind::Networks`.
+    Networks(Vec<Network>),
+    /// `Kind::Number`.
+    Number(u64),
+    /// `Kind::Seconds`.
+    Seconds(Duration),
+    /// `Kind::Switch`.
+    Switch(bool),
+    /// All other kinds: the text that Postfix is given.
+    Text(String),
+}
+
+impl Kind {
+    /// Reads `text`. An error says what is wrong with it and what is allowed, without naming the variable.
+    pub fn parse(self, text: &str) -> Result<Value, String> {
+        one_line(text)?;
+        let text = text.trim();
+        match self {
+            Kind::Domain => domain(text).map(Value::Text),
+            Kind::Networks => network::parse_list(text).map(Value::Networks),
+            Kind::OneOf(words) => one_of(words, text).map(Value::Text),
+            Kind::Number { unit } => number(unit, text).map(Value::Number),
+            Kind::RelayHost => relay_host(text).map(Value::Text),
+            Kind::Seconds { min, max } => seconds(min, max, text).map(Value::Seconds),
+            Kind::Switch => switch(text).map(Value::Switch),
+            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::TimeZone => time_zone(text).map(Value::Text),
+        }
+    }
+
+    /// What is allowed, for the README's table.
+    pub fn allowed(self) -> String {
+        match self {
+            Kind::Domain => "a domain name".to_owned(),
+            Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
+            Kind::OneOf(words) => words
+                .iter()
+                .map(|(word, _)| format!("`{word}`"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Kind::Number { .. } => "a whole number".to_owned(),
+            Kind::RelayHost => "`[host]:port` or `domain`".to_owned(),
+            Kind::Seconds { min, max } => format!("`{min}s` to `{max}s`"),
+            Kind::Switch => "`yes` `no`".to_owned(),
+            Kind::Text => "text".to_owned(),
+            Kind::TimeZone => "a time zone's name".to_owned(),
+        }
+    }
+}
+
+/// Refuses what would start a second line in a configuration file.
+pub fn one_line(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(()),
+        Some('\n' | '\r') => Err("must be one line, without a line break".to_owned()),
+        Some(c) => Err(format!(
+            "must not hold control characters, such as this one ({})",
+            c.escape_default()
+        )),
+    }
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if !lower.split('.').all(label) || lower.len() > 253 {
+        return Err("must be a domain name: letters, digits, hyphens and dots, such as mail.example.org".to_owned());
+    }
+    if !lower.contains('.') {
+        return Err(format!("must have at least two parts, such as {lower}.example.org"));
+    }
+    if lower
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return Err("must be a domain name, not an address".to_owned());
+    }
+    Ok(lower)
+}
+
+fn one_of(words: &[(&str, &str)], text: &str) -> Result<String, String> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+        return Ok((*value).to_owned());
+    }
+    let allowed: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    Err(format!(
+        "must be one of {}{}",
+        allowed.join(", "),
+        suggestion(text, allowed.iter().copied())
+    ))
+}
+
+fn number(unit: &str, text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(number) if i32::try_from(number).is_ok() => Ok(number),
+        Ok(_) => Err(format!("must be at most {} {unit}", i32::MAX)),
+        Err(_) => match bytes_with_suffix(text) {
+            Some(bytes) if unit == "bytes" => Err(format!(
+                "must be a whole number of bytes, without a unit; did you mean {bytes}?"
+            )),
+            _ => Err(format!(
+                "must be a whole number of {unit}, written in digits, such as {}",
+                example(unit)
+            )),
+        },
+    }
+}
+
+fn example(unit: &str) -> &'static str {
+    if unit == "bytes" { "52428800 (50 MiB)" } else { "100" }
+}
+
+/// `25M`, `25MB`, `25 MiB` in bytes.
+fn bytes_with_suffix(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text.get(..digits)?.parse().ok()?;
+    let shift = match text.get(digits..)?.trim().to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return None,
+    };
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| i32::try_from(*bytes).is_ok())
+}
+
+fn relay_host(text: &str) -> Result<String, String> {
+    let wrong = || Err("must be [host]:port, [host], domain:port or domain, such as [smtp.example.org]:587".to_owned());
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return wrong(),
+            },
+            None => return wrong(),
+        },
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let bracketed = text.starts_with('[');
+    let host_ok = !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || (b == b':' && bracketed));
+    let named_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    match port {
+        _ if !host_ok => wrong(),
+        Some(port) if !named_port(port) && port.parse::<u16>().map_or(true, |port| port == 0) => {
+            Err(format!("the port must be 1 to 65535 or a service's name, not {port:?}"))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn seconds(min: u64, max: u64, text: &str) -> Result<Duration, String> {
+    let (digits, factor) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) if text.ends_with('s') => (digits, 1),
+        Some(digits) if text.ends_with('m') => (digits, 60),
+        Some(digits) => (digits, 3600),
+        None => (text, 1),
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)) {
+        Some(seconds) if (min..=max).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("must be a time of {min}s to {max}s, such as 30s or 2m")),
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "1" | "on" => Ok(true),
+        "no" | "false" | "0" | "off" | "" => Ok(false),
+        _ => Err("must be yes or no".to_owned()),
+    }
+}
+
+fn time_zone(text: &str) -> Result<String, String> {
+    if text.is_empty() || text == "UTC" {
+        return Ok("UTC".to_owned());
+    }
+    if jiff::tz::TimeZone::get(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+    let nearest = suggestion(text, names.iter().map(String::as_str));
+    Err(format!(
+        "must be the name of a time zone, such as Europe/Berlin{nearest}"
+    ))
+}
+
+fn suggestion<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    super::nearest(text, candidates)
+        .map(|nearest| format!("; did you mean {nearest}?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: Kind, text: &str) -> String {
+        kind.parse(text).expect_err(text)
+    }
+
+    #[test]
+    fn domains() {
+        assert_eq!(
+            Kind::Domain.parse("Mail.Example.ORG"),
+            Ok(Value::Text("mail.example.org".into()))
+        );
+        assert!(refused(Kind::Domain, "mail").contains("mail.example.org"));
+        assert!(refused(Kind::Domain, "10.0.0.1").contains("not an address"));
+        for wrong in ["", "a..b", "-a.b", "a_b.c", "a b.c", "ä.org"] {
+            refused(Kind::Domain, wrong);
+        }
+    }
+
+    #[test]
+    fn numbers_with_a_unit_are_told_the_bytes() {
+        let kind = Kind::Number { unit: "bytes" };
+        assert_eq!(kind.parse("0"), Ok(Value::Number(0)));
+        assert!(refused(kind, "25M").contains("did you mean 26214400?"));
+        assert!(refused(kind, "ten").contains("whole number of bytes"));
+        assert!(refused(kind, "99999999999").contains("2147483647"));
+        refused(kind, "-1");
+    }
+
+    #[test]
+    fn relay_hosts() {
+        for right in [
+            "",
+            "[smtp.example.org]:587",
+            "[10.0.0.1]",
+            "example.org",
+            "example.org:submission",
+            "[::1]:25",
+        ] {
+            assert_eq!(Kind::RelayHost.parse(right), Ok(Value::Text(right.into())));
+        }
+        for wrong in ["[smtp.example.org", "[a]587", "a:0", "a:70000", "a b", "::1", "[]:25"] {
+            refused(Kind::RelayHost, wrong);
+        }
+    }
+
+    #[test]
+    fn a_second_line_is_refused() {
+        assert!(refused(Kind::Text, "a\nb = c").contains("one line"));
+        refused(Kind::Text, "a\0b");
+    }
+
+    #[test]
+    fn seconds_have_bounds() {
+        let kind = Kind::Seconds { min: 1, max: 3600 };
+        assert_eq!(kind.parse("2m"), Ok(Value::Seconds(Duration::from_secs(120))));
+        assert_eq!(kind.parse("9"), kind.parse("9s"));
+        for wrong in ["0", "2h", "x", "", "s", "99999999999999999999h"] {
+            refused(kind, wrong);
+        }
+    }
+
+    #[test]
+    fn words_get_a_suggestion() {
+        let kind = Kind::OneOf(&[("may", "may"), ("encrypt", "encrypt"), ("require", "encrypt")]);
+        assert_eq!(kind.parse("require"), Ok(Value::Text("encrypt".into())));
+        assert!(refused(kind, "encrypted").ends_with("did you mean encrypt?"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The networks of `POSTFIX_MYNETWORKS`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// One entry of a list of networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The network, without host bits: Postfix refuses every recipient while one has them.
+    pub net: IpNet,
+    /// Written with a leading `!`: addresses in it are not trusted.
+    pub excluded: bool,
+    /// The text as it was given, where its host bits had to be cleared.
+    pub given: Option<String>,
+}
+
+/// Reads networks separated by commas or white space: `10.0.0.0/8`, `192.0.2.1`, `[2001:db8::]/32`, `!10.0.0.1`.
+pub fn parse_list(text: &str) -> Result<Vec<Network>, String> {
+    text.split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|entry| !entry.is_empty())
+        .map(parse)
+        .collect()
+}
+
+fn parse(entry: &str) -> Result<Network, String> {
+    let (excluded, rest) = match entry.strip_prefix('!') {
+        Some(rest) => (true, rest),
+        None => (false, entry),
+    };
+    let (address, length) = match rest.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (rest, None),
+    };
+    let address = address
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(address);
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("{entry}: {address} is not an IP address; write a network as 10.0.0.0/8"))?;
+    let widest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match length {
+        None => widest,
+        Some(length) => match length.parse::<u8>() {
+            Ok(prefix) if prefix <= widest => prefix,
+            _ => {
+                return Err(format!(
+                    "{entry}: the prefix length must be 0 to {widest}{}",
+                    natural(address)
+                ));
+            }
+        },
+    };
+    let net = IpNet::new(address, prefix).map_err(|error| format!("{entry}: {error}"))?;
+    let given = (net.trunc() != net).then(|| entry.to_owned());
+    Ok(Network {
+        net: net.trunc(),
+        excluded,
+        given,
+    })
+}
+
+/// A suggestion: the private range (RFC 1918) that the address belongs to.
+fn natural(address: IpAddr) -> String {
+    let IpAddr::V4(v4) = address else { return String::new() };
+    match v4.octets() {
+        [10, ..] => "; did you mean 10.0.0.0/8?".to_owned(),
+        [172, 16..=31, ..] => "; did you mean 172.16.0.0/12?".to_owned(),
+        [192, 168, ..] => "; did you mean 192.168.0.0/16?".to_owned(),
+        [a, b, c, _] => format!("; did you mean {a}.{b}.{c}.0/24?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_list_is_normalised() {
+        let list = parse_list("127.0.0.1/8,10.0.0.0/8, 172.16.0.0/12 192.168.0.0/16").unwrap();
+        let nets: Vec<_> = list.iter().map(|network| network.net.to_string()).collect();
+        assert_eq!(nets, ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]);
+        assert_eq!(list[0].given.as_deref(), Some("127.0.0.1/8"));
+        assert_eq!(list[1].given, None);
+    }
+
+    #[test]
+    fn addresses_exclusions_and_ipv6() {
+        let list = parse_list("!10.0.0.1 [2001:db8::]/32 ::1").unwrap();
+        assert!(list[0].excluded && list[0].net.prefix_len() == 32);
+        assert_eq!(list[1].net.to_string(), "2001:db8::/32");
+        assert_eq!(list[2].net.prefix_len(), 128);
+    }
+
+    #[test]
+    fn wrong_networks_say_why() {
+        assert!(
+            parse_list("10.0.0.0/99")
+                .unwrap_err()
+                .contains("0 to 32; did you mean 10.0.0.0/8?")
+        );
+        assert!(
+            parse_list("10.0.0.0/8,foo")
+                .unwrap_err()
+                .starts_with("foo: foo is not an IP address")
+        );
+        assert!(parse_list("[::1/8").is_err());
+        assert_eq!(parse_list(" , "), Ok(vec![]));
+    }
+}

@@ -1,0 +1,224 @@
+//! The one table of variables: parsing, error texts, `mailroom help-env` and the README's table come from it.
+
+use super::kind::Kind;
+
+/// One environment variable that Mailroom knows by name.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// The value used when it is not set, written as a user would write it.
+    pub default: &'static str,
+    /// What the default means in words, where the value alone does not say it.
+    pub default_note: &'static str,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+    /// The main.cf parameter that takes its value, where there is exactly one.
+    pub parameter: Option<&'static str>,
+}
+
+/// The levels of `smtp_tls_security_level` (postconf(5)); `require` is the seed's word for `encrypt`.
+const SMTP_TLS_LEVELS: &[(&str, &str)] = &[
+    ("none", "none"),
+    ("may", "may"),
+    ("encrypt", "encrypt"),
+    ("require", "encrypt"),
+    ("dane", "dane"),
+    ("dane-only", "dane-only"),
+    ("fingerprint", "fingerprint"),
+    ("verify", "verify"),
+    ("secure", "secure"),
+];
+
+/// The levels of `smtpd_tls_security_level` (postconf(5)).
+const SMTPD_TLS_LEVELS: &[(&str, &str)] = &[
+    ("none", "none"),
+    ("may", "may"),
+    ("encrypt", "encrypt"),
+    ("require", "encrypt"),
+];
+
+/// `inet_protocols` (postconf(5)); Dovecot's `listen` follows it.
+const PROTOCOLS: &[(&str, &str)] = &[
+    ("ipv4", "ipv4"),
+    ("ipv6", "ipv6"),
+    ("all", "all"),
+    ("ipv4, ipv6", "all"),
+    ("ipv4,ipv6", "all"),
+];
+
+/// Every variable known by name, in the order in which it is documented.
+pub static VARIABLES: &[Variable] = &[
+    Variable {
+        name: "POSTFIX_MYHOSTNAME",
+        kind: Kind::Domain,
+        default: "postfix.metabuilder.local",
+        default_note: "",
+        help: "Name of this server: greeting, HELO, `Received`, certificate.",
+        parameter: Some("myhostname"),
+    },
+    Variable {
+        name: "POSTFIX_MYDOMAIN",
+        kind: Kind::Domain,
+        default: "metabuilder.local",
+        default_note: "",
+        help: "Primary mail domain: its accounts log in by their short names too.",
+        parameter: Some("mydomain"),
+    },
+    Variable {
+        name: "POSTFIX_MYNETWORKS",
+        kind: Kind::Networks,
+        default: "",
+        default_note: "the docker networks of this container, without their gateways",
+        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted.",
+        parameter: Some("mynetworks"),
+    },
+    Variable {
+        name: "POSTFIX_SMTP_TLS_SECURITY_LEVEL",
+        kind: Kind::OneOf(SMTP_TLS_LEVELS),
+        default: "may",
+        default_note: "",
+        help: "TLS towards other servers; `require` means `encrypt`.",
+        parameter: Some("smtp_tls_security_level"),
+    },
+    Variable {
+        name: "POSTFIX_SMTPD_TLS_SECURITY_LEVEL",
+        kind: Kind::OneOf(SMTPD_TLS_LEVELS),
+        default: "may",
+        default_note: "",
+        help: "TLS on port 25; `require` means `encrypt`. 587 and 465 always need TLS.",
+        parameter: Some("smtpd_tls_security_level"),
+    },
+    Variable {
+        name: "POSTFIX_MESSAGE_SIZE_LIMIT",
+        kind: Kind::Number { unit: "bytes" },
+        default: "52428800",
+        default_note: "",
+        help: "Largest message in bytes, 0 for no limit.",
+        parameter: Some("message_size_limit"),
+    },
+    Variable {
+        name: "POSTFIX_RELAYHOST",
+        kind: Kind::RelayHost,
+        default: "",
+        default_note: "none: mail goes to the recipient's own server",
+        help: "Server that takes all outbound mail, as `[host]:port` (the host itself) or `domain` (its MX).",
+        parameter: Some("relayhost"),
+    },
+    Variable {
+        name: "POSTFIX_SMTP_SASL_PASSWORD_MAPS",
+        kind: Kind::Text,
+        default: "",
+        default_note: "no login",
+        help: "Where to look up the login for the relay host, such as `lmdb:/etc/postfix/sasl_passwd`; switches `smtp_sasl_auth_enable` on.",
+        parameter: Some("smtp_sasl_password_maps"),
+    },
+    Variable {
+        name: "POSTFIX_INET_PROTOCOLS",
+        kind: Kind::OneOf(PROTOCOLS),
+        default: "ipv4",
+        default_note: "",
+        help: "Internet protocols of Postfix and of Dovecot.",
+        parameter: Some("inet_protocols"),
+    },
+    Variable {
+        name: "POSTFIX_DEFAULT_PROCESS_LIMIT",
+        kind: Kind::Number { unit: "processes" },
+        default: "100",
+        default_note: "",
+        help: "Most processes of one Postfix service, hence most SMTP sessions of one port.",
+        parameter: Some("default_process_limit"),
+    },
+    Variable {
+        name: "POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT",
+        kind: Kind::Number { unit: "processes" },
+        default: "0",
+        default_note: "no limit of ours",
+        help: "Most delivery processes of one transport (`maxproc` of smtp, relay, lmtp and virtual in master.cf).",
+        parameter: None,
+    },
+    Variable {
+        name: "POSTFIX_DEFAULT_DESTINATION_RATE_LIMIT",
+        kind: Kind::Number { unit: "deliveries" },
+        default: "0",
+        default_note: "Postfix's own limit, 20",
+        help: "Most deliveries at once to one destination (`default_destination_concurrency_limit`).",
+        parameter: Some("default_destination_concurrency_limit"),
+    },
+    Variable {
+        name: "MAILROOM_TRUST_GATEWAY",
+        kind: Kind::Switch,
+        default: "no",
+        default_note: "",
+        help: "Trust the docker gateway and the container's own address too. Whoever reaches a published port may come \
+               from there: only where the ports are published on 127.0.0.1.",
+        parameter: None,
+    },
+    Variable {
+        name: "MAILROOM_STOP_TIMEOUT",
+        kind: Kind::Seconds { min: 1, max: 3600 },
+        default: "9s",
+        default_note: "",
+        help: "Time for a clean stop; docker kills after 10 s unless told otherwise.",
+        parameter: None,
+    },
+    Variable {
+        name: "TZ",
+        kind: Kind::TimeZone,
+        default: "UTC",
+        default_note: "",
+        help: "Time zone of all log lines, such as `Europe/Berlin`.",
+        parameter: None,
+    },
+];
+
+/// The variable of that name.
+pub fn variable(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The table as Markdown, as it stands in the README.
+pub fn markdown() -> String {
+    let row = |Variable {
+                   name,
+                   kind,
+                   default,
+                   default_note,
+                   help,
+                   ..
+               }: &Variable| {
+        let default = match (*default, *default_note) {
+            ("", note) => format!("_({note})_"),
+            (value, "") => format!("`{value}`"),
+            (value, note) => format!("`{value}` ({note})"),
+        };
+        format!("| `{name}` | {default} | {} | {help} |\n", kind.allowed())
+    };
+    let header = "| Variable | Default | Allowed | Purpose |\n|---|---|---|---|\n";
+    std::iter::once(header.to_owned())
+        .chain(VARIABLES.iter().map(row))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed() {
+        for variable in VARIABLES {
+            assert!(variable.kind.parse(variable.default).is_ok(), "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn the_readme_holds_this_table() {
+        let readme = include_str!("../../README.md");
+        assert!(
+            readme.contains(&markdown()),
+            "README.md is stale: replace its table by `mailroom help-env --markdown`"
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! Who is trusted: who may relay, log in without TLS and use the test accounts. Pure.
+//!
+//! Behind docker's userland proxy strangers arrive with the gateway's address, behind a rootless engine with the
+//! container's own. Both are therefore taken out of whatever network they lie in, unless the user says otherwise.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::facts::Facts;
+use crate::settings::Settings;
+
+/// The decision, from which Postfix's and Dovecot's lists are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Trusted networks, loopback first when it was not named.
+    pub networks: Vec<IpNet>,
+    /// What is taken out of them.
+    pub excluded: Vec<IpNet>,
+    /// Gateways that lie in a trusted network and are not trusted.
+    pub gateways: Vec<IpAddr>,
+    /// What a user should know.
+    pub notes: Vec<String>,
+}
+
+impl Trust {
+    /// Decides.
+    pub fn decide(settings: &Settings, facts: &Facts) -> Trust {
+        let mut networks: Vec<IpNet> = Vec::new();
+        let mut excluded: Vec<IpNet> = Vec::new();
+        match &settings.networks {
+            Some(named) => {
+                networks.extend(
+                    named
+                        .iter()
+                        .filter(|network| !network.excluded)
+                        .map(|network| network.net),
+                );
+                excluded.extend(
+                    named
+                        .iter()
+                        .filter(|network| network.excluded)
+                        .map(|network| network.net),
+                );
+            }
+            // Under Kubernetes the pod network holds other people's pods.
+            None if facts.kubernetes => {}
+            None => networks.extend(facts.interfaces.iter().map(IpNet::trunc)),
+        }
+        networks.dedup();
+        let missing_loopback = loopback(&settings.protocols)
+            .into_iter()
+            .filter(|net| !networks.iter().any(|other| other.contains(net)));
+        let mut networks: Vec<IpNet> = missing_loopback.chain(networks.iter().copied()).collect();
+        networks.dedup();
+
+        let inside = |address: &IpAddr| networks.iter().any(|net| net.contains(address));
+        let gateways: Vec<IpAddr> = facts.gateways.iter().copied().filter(inside).collect();
+        let own: Vec<IpAddr> = facts.interfaces.iter().map(IpNet::addr).filter(inside).collect();
+        if settings.trust_gateway {
+            let notes = gateways.iter().map(trusted_note).collect();
+            return Trust {
+                networks,
+                excluded,
+                gateways: Vec::new(),
+                notes,
+            };
+        }
+        let mut notes: Vec<String> = gateways.iter().map(untrusted_note).collect();
+        notes.extend(own.iter().map(|address| format!("Not trusted: {address}, this container's own address (strangers arrive with it behind a rootless engine)")));
+        excluded.extend(gateways.iter().chain(&own).map(|address| IpNet::from(*address)));
+        Trust {
+            networks,
+            excluded,
+            gateways,
+            notes,
+        }
+    }
+
+    /// The value of `mynetworks`: exclusions first, for the first match decides (postconf(5)).
+    pub fn mynetworks(&self) -> String {
+        let excluded = self.excluded.iter().map(|net| format!("!{}", postfix_form(net)));
+        excluded
+            .chain(self.networks.iter().map(postfix_form))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// The same as plain networks, for Dovecot, which knows no exclusions.
+    pub fn cidrs(&self) -> Vec<IpNet> {
+        let mut cidrs = IpNet::aggregate(&self.networks);
+        for hole in &self.excluded {
+            cidrs = cidrs.into_iter().flat_map(|net| without(net, *hole)).collect();
+        }
+        cidrs
+    }
+}
+
+fn untrusted_note(gateway: &IpAddr) -> String {
+    format!(
+        "Not trusted: {gateway}, the docker gateway, from which strangers may arrive at a published port; \
+         where ports are published on 127.0.0.1 only, set MAILROOM_TRUST_GATEWAY=yes"
+    )
+}
+
+fn trusted_note(gateway: &IpAddr) -> String {
+    format!(
+        "Trusted: {gateway}, the docker gateway (MAILROOM_TRUST_GATEWAY=yes); whoever reaches a published port \
+         may relay: publish ports on 127.0.0.1 only"
+    )
+}
+
+fn loopback(protocols: &str) -> Vec<IpNet> {
+    let v4 = IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8));
+    let v6 = IpNet::from(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST));
+    // The health check and doveadm talk over IPv4 loopback whatever the protocols are.
+    if protocols == "ipv4" { vec![v4] } else { vec![v4, v6] }
+}
+
+/// Postfix wants `[2001:db8::]/32`, and an address without its length.
+fn postfix_form(net: &IpNet) -> String {
+    let full = net.prefix_len() == net.max_prefix_len();
+    match (net.addr(), full) {
+        (IpAddr::V4(v4), true) => v4.to_string(),
+        (IpAddr::V4(_), false) => net.to_string(),
+        (IpAddr::V6(v6), true) => format!("[{v6}]"),
+        (IpAddr::V6(v6), false) => format!("[{v6}]/{}", net.prefix_len()),
+    }
+}
+
+/// `net` without `hole`, as the fewest networks: halve it until the hole stands alone.
+fn without(net: IpNet, hole: IpNet) -> Vec<IpNet> {
+    if hole.contains(&net) {
+        return Vec::new();
+    }
+    if !net.contains(&hole) {
+        return vec![net];
+    }
+    match net.subnets(net.prefix_len() + 1) {
+        Ok(halves) => halves.flat_map(|half| without(half, hole)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postfix::parameters::Parameters;
+    use crate::settings::Environment;
+    use proptest::prelude::*;
+
+    fn decide(pairs: &[(&str, &str)], facts: &Facts) -> Trust {
+        let environment: Environment = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let settings = Settings::from_environment(&environment, &Parameters::default()).unwrap();
+        Trust::decide(&settings, facts)
+    }
+
+    fn docker() -> Facts {
+        Facts {
+            interfaces: vec!["172.20.0.2/16".parse().unwrap()],
+            gateways: ["172.20.0.1".parse().unwrap()].into(),
+            ..Facts::default()
+        }
+    }
+
+    const SEED: (&str, &str) = (
+        "POSTFIX_MYNETWORKS",
+        "127.0.0.1/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16",
+    );
+
+    #[test]
+    fn unset_means_the_attached_network_without_gateway_and_self() {
+        let trust = decide(&[], &docker());
+        assert_eq!(
+            trust.mynetworks(),
+            "!172.20.0.1, !172.20.0.2, 127.0.0.0/8, 172.20.0.0/16"
+        );
+        assert_eq!(trust.notes.len(), 2);
+    }
+
+    #[test]
+    fn the_seeds_list_loses_the_gateway_and_gets_it_back_on_request() {
+        assert!(
+            decide(&[SEED], &docker())
+                .mynetworks()
+                .starts_with("!172.20.0.1, !172.20.0.2, 127.0.0.0/8, 10.0.0.0/8")
+        );
+        let trusting = decide(&[SEED, ("MAILROOM_TRUST_GATEWAY", "yes")], &docker());
+        assert_eq!(
+            trusting.mynetworks(),
+            "127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16"
+        );
+    }
+
+    #[test]
+    fn kubernetes_trusts_loopback_alone_and_named_networks_keep_loopback() {
+        let kubernetes = Facts {
+            kubernetes: true,
+            ..docker()
+        };
+        assert_eq!(decide(&[], &kubernetes).mynetworks(), "127.0.0.0/8");
+        let named = decide(&[("POSTFIX_MYNETWORKS", "!10.1.0.0/16 10.0.0.0/8")], &docker());
+        assert_eq!(named.mynetworks(), "!10.1.0.0/16, 127.0.0.0/8, 10.0.0.0/8");
+    }
+
+    #[test]
+    fn ipv6_is_written_as_postfix_wants_it() {
+        let trust = decide(
+            &[
+                ("POSTFIX_MYNETWORKS", "2001:db8::/32"),
+                ("POSTFIX_INET_PROTOCOLS", "all"),
+            ],
+            &Facts::default(),
+        );
+        assert_eq!(trust.mynetworks(), "127.0.0.0/8, [::1], [2001:db8::]/32");
+    }
+
+    proptest! {
+        /// Dovecot's list trusts exactly the addresses that Postfix's trusts.
+        #[test]
+        fn both_lists_agree(a in any::<u32>(), b in 8u8..=32, hole in any::<u32>(), probe in any::<u32>()) {
+            let net = IpNet::from(Ipv4Net::new(a.into(), b).unwrap()).trunc();
+            // A hole and a probe that often lie inside.
+            let host = u32::MAX.checked_shr(b.into()).unwrap_or(0);
+            let inside = |x: u32| IpAddr::V4(((a & !host) | (x & host)).into());
+            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], gateways: vec![], notes: vec![] };
+            let probe = inside(probe);
+            let trusted = trust.cidrs().iter().any(|net| net.contains(&probe));
+            prop_assert_eq!(trusted, probe != inside(hole));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+"""Servers and clients for the system tests: containers on a docker network without a way out."""
+
+import os
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+IMAGE = "metabuilder-postfix"
+CLIENT_IMAGE = "mailroom-test"
+LABEL = "mailroom-test"
+WORK = Path(os.environ["WORK"])
+DEADLINE = 30
+
+
+def docker(*arguments, check=True, input=None, timeout=120):
+    """Runs docker; returns the finished process, output as text."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, input=input, timeout=timeout)
+    if check and done.returncode != 0:
+        raise AssertionError(f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def until(condition, what, deadline=DEADLINE):
+    """Waits until condition() returns something true, and returns it."""
+    end = time.monotonic() + deadline
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        time.sleep(0.05)
+
+
+def name(what):
+    return f"mailroom-{what}-{uuid.uuid4().hex[:8]}"
+
+
+class Container:
+    def __init__(self, id, name):
+        self.id, self.name = id, name
+
+    def exec(self, *command, check=True, input=None, user=None, timeout=60):
+        options = ["-i"] if input is not None else []
+        options += ["-u", user] if user else []
+        return docker("exec", *options, self.id, *command, check=check, input=input, timeout=timeout)
+
+    def sh(self, script, check=True):
+        return self.exec("bash", "-c", script, check=check)
+
+    def logs(self):
+        done = docker("logs", self.id)
+        return done.stdout + done.stderr
+
+    def inspect(self, template):
+        return docker("inspect", "-f", template, self.id).stdout.strip()
+
+    @property
+    def address(self):
+        return self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+
+    def wait_until_healthy(self):
+        def healthy():
+            assert self.inspect("{{.State.Running}}") == "true", self.logs()
+            return self.exec("/healthcheck", check=False).returncode == 0
+
+        until(healthy, f"healthy: {self.logs()}")
+        return self
+
+    def wait_for_log(self, text):
+        return until(lambda: [line for line in self.logs().splitlines() if text in line], f"log line {text!r}")
+
+    def python(self, script, check=True):
+        return self.exec("python3", "-", input=script, check=check)
+
+
+class Lab:
+    """One network, and the containers that were started on it."""
+
+    def __init__(self, internal=True):
+        self.network = name("net")
+        docker("network", "create", "--label", LABEL, *(["--internal"] if internal else []), self.network)
+        self.containers = []
+
+    def run(self, image, *arguments, options=(), network=None):
+        container = name("c")
+        id = docker(
+            "run", "-d", "--label", LABEL, "--name", container, "--network", network or self.network,
+            *options, image, *arguments,
+        ).stdout.strip()
+        self.containers.append(id)
+        return Container(id, container)
+
+    def server(self, *, env=None, options=(), alias="postfix", network=None, healthy=True):
+        env = {} if env is None else env
+        variables = [part for pair in env.items() for part in ("-e", "=".join(pair))]
+        aliases = ["--network-alias", alias] if network is None else []
+        server = self.run(IMAGE, options=[*variables, *aliases, *options], network=network)
+        return server.wait_until_healthy() if healthy else server
+
+    def client(self):
+        return self.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"])
+
+    def sink(self, alias="sink"):
+        """Takes mail for anybody and keeps it in /mail, one file per message."""
+        sink = self.run(
+            IMAGE, "-c", "mkdir -m 777 /mail && exec smtp-sink -u nobody -D /mail/%M. 0.0.0.0:25 100",
+            options=["--network-alias", alias, "--entrypoint", "bash", "--no-healthcheck"],
+        )
+        until(lambda: "0.0.0.0:25" in sink.sh("netstat -tln").stdout, "the sink listens")
+        return sink
+
+    def volume(self):
+        volume = name("v")
+        docker("volume", "create", "--label", LABEL, volume)
+        return volume
+
+    def close(self):
+        if self.containers:
+            docker("rm", "-fv", *self.containers, check=False)
+        docker("network", "rm", self.network, check=False)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def server(lab):
+    """A server with nothing set but a sink for outside mail."""
+    lab.sink()
+    return lab.server(env={"POSTFIX_RELAYHOST": "[sink]:25"})
+
+
+@pytest.fixture(scope="module")
+def client(lab):
+    return lab.client()

@@ -1,0 +1,143 @@
+"""Mail goes in by SMTP and comes out by IMAP and POP3."""
+
+import pytest
+
+from conftest import until
+
+SEND_25 = """
+import smtplib
+from email.mime.text import MIMEText
+msg = MIMEText("Test message from relay")
+msg["Subject"] = "{subject}"
+msg["From"] = "test@metabuilder.local"
+msg["To"] = "{to}"
+with smtplib.SMTP("postfix", 25) as smtp:
+    smtp.send_message(msg)
+    print("Email relayed successfully")
+"""
+
+SUBMIT = """
+import smtplib, ssl
+context = ssl._create_unverified_context()
+smtp = smtplib.SMTP("postfix", 587)
+smtp.ehlo()
+assert "auth" not in smtp.esmtp_features, smtp.esmtp_features
+assert "starttls" in smtp.esmtp_features
+smtp.starttls(context=context)
+smtp.ehlo()
+assert "auth" in smtp.esmtp_features
+smtp.login("{login}", "{password}")
+smtp.sendmail("{sender}", ["{to}"], "Subject: {subject}\\r\\n\\r\\nhello\\r\\n")
+print("sent")
+"""
+
+IMAP = """
+import imaplib, ssl, time
+context = ssl._create_unverified_context()
+def box():
+    imap = {connect}
+    imap.login("{login}", "userpass123")
+    imap.select("INBOX")
+    return imap
+end = time.monotonic() + 20
+while True:
+    imap = box()
+    _, found = imap.search(None, "SUBJECT", "{subject}")
+    if found[0]: break
+    assert time.monotonic() < end
+    imap.logout(); time.sleep(0.1)
+_, data = imap.fetch(found[0].split()[0], "(RFC822)")
+print(data[0][1].decode())
+"""
+
+POP3 = """
+import poplib, ssl
+context = ssl._create_unverified_context()
+pop = {connect}
+pop.user("user"); pop.pass_("userpass123")
+for number in range(1, pop.stat()[0] + 1):
+    text = b"\\n".join(pop.retr(number)[1]).decode()
+    if "Subject: {subject}" in text: print("found")
+"""
+
+
+def test_port_25_relays_to_the_sink_without_login(server, client, lab):
+    done = client.python(SEND_25.format(subject="outside", to="user@example.com"))
+    assert "Email relayed successfully" in done.stdout
+    server.wait_for_log("status=sent")
+
+
+def test_port_25_reaches_a_mailbox_read_by_imap_and_pop3(server, client):
+    client.python(SEND_25.format(subject="inside", to="user@metabuilder.local"))
+    for connect in [
+        'imaplib.IMAP4_SSL("postfix", 993, ssl_context=context)',
+        'imaplib.IMAP4("postfix", 143)',
+    ]:
+        done = client.python(IMAP.format(connect=connect, login="user", subject="inside"))
+        assert "Test message from relay" in done.stdout
+    for connect in ['poplib.POP3_SSL("postfix", 995, context=context)', 'poplib.POP3("postfix", 110)']:
+        assert "found" in client.python(POP3.format(connect=connect, subject="inside")).stdout
+
+
+def test_submission_with_starttls_and_login(server, client):
+    message = dict(login="relay", password="relaypass123", sender="app@example.org", to="user@metabuilder.local")
+    assert "sent" in client.python(SUBMIT.format(subject="submitted", **message)).stdout
+    imap = 'imaplib.IMAP4_SSL("postfix", 993, ssl_context=context)'
+    text = client.python(IMAP.format(connect=imap, login="user@metabuilder.local", subject="submitted")).stdout
+    assert client.address not in text, "587 hides the client's address"
+
+
+def test_submission_refuses_without_tls_and_without_login(server, client):
+    script = """
+import smtplib, ssl
+smtp = smtplib.SMTP("postfix", 587)
+print(smtp.docmd("EHLO", "x")); print(smtp.docmd("MAIL", "FROM:<a@b.test>"))
+smtp = smtplib.SMTP("postfix", 587)
+smtp.starttls(context=ssl._create_unverified_context()); smtp.ehlo()
+smtp.docmd("MAIL", "FROM:<user@metabuilder.local>")
+print(smtp.docmd("RCPT", "TO:<user@metabuilder.local>"))
+"""
+    said = client.python(script).stdout
+    assert "530, b'5.7.0 Must issue a STARTTLS command first'" in said
+    assert "(554," in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("sender, accepted", [
+    ("user@metabuilder.local", True),
+    ("user+tag@metabuilder.local", True),
+    ("admin@metabuilder.local", False),
+    ("user@example.org", False),
+])
+def test_a_user_sends_as_itself_only(server, client, sender, accepted):
+    message = dict(login="user", password="userpass123", sender=sender, to="admin@metabuilder.local", subject="own")
+    done = client.python(SUBMIT.format(**message), check=False)
+    assert ("sent" in done.stdout) == accepted, done.stderr
+    assert accepted or "553" in done.stderr
+
+
+def test_implicit_tls_on_465(server, client):
+    done = client.python("""
+import smtplib, ssl
+smtp = smtplib.SMTP_SSL("postfix", 465, context=ssl._create_unverified_context())
+smtp.login("admin@metabuilder.local", "adminpass123")
+smtp.sendmail("postmaster@metabuilder.local", ["user@metabuilder.local"], "Subject: 465\\r\\n\\r\\nx")
+print("sent")
+""")
+    assert "sent" in done.stdout
+
+
+def test_unknown_recipients_and_roles(server, client):
+    done = client.python("""
+import smtplib
+smtp = smtplib.SMTP("postfix", 25); smtp.helo()
+smtp.docmd("MAIL", "FROM:<a@example.org>")
+for to in ["nobody@metabuilder.local", "postmaster@metabuilder.local", "USER+x@metabuilder.local", "postmaster"]:
+    print(smtp.docmd("RCPT", f"TO:<{to}>")[0])
+""")
+    assert done.stdout.split() == ["550", "250", "250", "250"]
+
+
+def test_mail_for_postmaster_reaches_the_administrator(server, client):
+    client.python(SEND_25.format(subject="for-postmaster", to="postmaster@metabuilder.local"))
+    until(lambda: "for-postmaster" in server.sh("cat /var/mail/admin/Maildir/new/* 2>/dev/null", check=False).stdout,
+          "mail in admin's Maildir")
