@@ -76,6 +76,22 @@ class Container:
         return self.exec("python3", "-", input=script, check=check)
 
 
+def telnet(server, port, *exchanges):
+    """Types into telnet inside the server's container, each line once the answer before it has come: pairs of an
+    expected text and the line to type then. Returns all that appeared."""
+    command = ["timeout", "20", "docker", "exec", "-i", server.id, "telnet", "localhost", str(port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    seen = b""
+    for expected, line in exchanges:
+        while expected.encode() not in seen:
+            more = os.read(process.stdout.fileno(), 4096)
+            assert more, f"{expected!r} did not appear in {seen.decode()!r}"
+            seen += more
+        process.stdin.write(line.encode() + b"\r\n")
+        process.stdin.flush()
+    return (seen + process.communicate(timeout=30)[0]).decode()
+
+
 class Lab:
     """One network, and the containers that were started on it."""
 
@@ -125,6 +141,14 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab():
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def own_lab():
+    """A network of the test's own: nobody else is called postfix there."""
     lab = Lab()
     yield lab
     lab.close()
