@@ -12,6 +12,7 @@ pub mod layout;
 pub mod logs;
 pub mod plan;
 pub mod postfix;
+pub mod provision;
 pub mod render;
 pub mod settings;
 pub mod stage;

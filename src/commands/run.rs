@@ -1,8 +1,6 @@
 //! `mailroom run`, the default: the whole road from the environment to running daemons.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,20 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::accounts::{self, Account, Hashes};
-use crate::facts::{self, Facts, PRIMARY_DOMAIN_RECORD};
-use crate::health::Targets;
-use crate::layout::{CERTIFICATE, KEY, PROBE_ADDRESS};
-use crate::logs::{Configuration, Logs};
-use crate::plan::{File, Plan};
-use crate::postfix::parameters::Parameters;
-use crate::settings::report::shown;
+use crate::facts::{Facts, PRIMARY_DOMAIN_RECORD};
+use crate::logs::Logs;
+use crate::postfix::{self, parameters::Parameters};
+use crate::provision;
 use crate::settings::{Environment, Mistake, Report, Settings, needs_parameters};
-use crate::supervise::service::Service;
 use crate::supervise::supervise;
 use crate::system::processes::Processes;
-use crate::trust::Trust;
-use crate::{certificates, commit, dovecot, postfix, stage};
 
 /// EX_USAGE (sysexits.h): the environment is wrong.
 const EXIT_USAGE: u8 = 64;
@@ -93,7 +84,7 @@ async fn start(
     limit_open_files()?;
     let logs = Logs::start()?;
     let provisioned = tokio::select! {
-        provisioned = provision(&settings, &facts, &logs, processes) => provisioned,
+        provisioned = provision::provision(&settings, &facts, &logs, processes) => provisioned,
         Some(()) = stop.recv() => return Ok(0),
     };
     let code = match provisioned {
@@ -153,131 +144,6 @@ fn limit_open_files() -> anyhow::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let limit = most.min(OPEN_FILES);
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit).context("cannot limit the number of open files")
-}
-
-/// Everything up to the first daemon: keep, plan, stage, commit.
-async fn provision(
-    settings: &Settings,
-    facts: &Facts,
-    logs: &Logs,
-    processes: &Processes,
-) -> anyhow::Result<Vec<Service>> {
-    let trust = Trust::decide(settings, facts);
-    logs.configure(Configuration {
-        time_zone: jiff::tz::TimeZone::get(&settings.time_zone)?,
-        host: settings.hostname.split('.').next().unwrap_or_default().to_owned(),
-        gateways: trust.gateways.iter().map(ToString::to_string).collect(),
-    });
-    logs.own("Starting Postfix SMTP server configuration...".to_owned());
-    tell_settings(settings, &trust, logs);
-
-    // The key takes as long as all the rest: it is made beside it.
-    let certificate = certificate(settings);
-    let accounts = test_accounts(settings, &trust)?;
-    logs.own(format!(
-        "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
-        accounts
-            .iter()
-            .map(|account| account.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    ));
-    let targets = Targets::new(settings, name_probe_address(logs));
-    let plan = plan(settings, &trust, &accounts, &targets)?;
-    commit::directories(&plan.directories)?;
-    if let Some(news) = certificate.await? {
-        logs.own(news);
-    }
-    let files = stage::stage(&plan, processes).await?;
-    commit::files(&files)?;
-    logs.own("Mail server configuration complete".to_owned());
-
-    let environment = daemon_environment(settings);
-    let services = [
-        Some(dovecot::service::service(&environment)),
-        postfix::service::service(&environment, &targets),
-    ];
-    Ok(services.into_iter().flatten().collect())
-}
-
-/// The seed's `Configuring:` lines: what the environment decides, secrets hidden.
-fn tell_settings(settings: &Settings, trust: &Trust, logs: &Logs) {
-    for (name, given) in &settings.parameters {
-        logs.own(
-            format!("Configuring: {name} = {}", shown(&given.variable, &given.value))
-                .trim_end()
-                .to_owned(),
-        );
-    }
-    logs.own(format!("Configuring: mynetworks = {}", trust.mynetworks()));
-    for note in settings.notes.iter().chain(&trust.notes) {
-        logs.own(note.clone());
-    }
-}
-
-/// On a thread of its own: an RSA key is a matter of luck, 40 to 400 ms.
-fn certificate(settings: &Settings) -> impl Future<Output = anyhow::Result<Option<String>>> + use<> {
-    let hostname = settings.hostname.clone();
-    let (sender, kept) = tokio::sync::oneshot::channel();
-    let work = move || {
-        let _ = sender.send(certificates::keep(Path::new(CERTIFICATE), Path::new(KEY), &hostname));
-    };
-    let started = std::thread::Builder::new().name("certificate".to_owned()).spawn(work);
-    async move {
-        started?;
-        kept.await.context("the certificate's thread failed")?
-    }
-}
-
-fn test_accounts(settings: &Settings, _trust: &Trust) -> anyhow::Result<Vec<Account>> {
-    let kept = Hashes::from_passwd_file(&fs::read_to_string(dovecot::users_file()).unwrap_or_default());
-    accounts::test_accounts(&settings.domain, &kept).map_err(anyhow::Error::msg)
-}
-
-/// Gives the health probe's address a name in /etc/hosts. Without one Postfix asks DNS at each greeting, which takes
-/// 10 s when DNS is dead; then probes come from 127.0.0.1 and show in the log.
-fn name_probe_address(logs: &Logs) -> bool {
-    if facts::hosts_file_has(PROBE_ADDRESS) {
-        return true;
-    }
-    let append = || -> io::Result<()> {
-        use std::io::Write;
-        let mut hosts = fs::OpenOptions::new().append(true).open("/etc/hosts")?;
-        writeln!(hosts, "{PROBE_ADDRESS}\thealthcheck")
-    };
-    match append() {
-        Ok(()) => true,
-        Err(error) => {
-            logs.own(format!(
-                "/etc/hosts: {error}; health probes will show in the log: give docker run \
-                 --add-host healthcheck:{PROBE_ADDRESS}"
-            ));
-            false
-        }
-    }
-}
-
-fn plan(settings: &Settings, trust: &Trust, accounts: &[Account], targets: &Targets) -> anyhow::Result<Plan> {
-    let mut plan = dovecot::plan(settings, trust, accounts)?;
-    plan.extend(postfix::plan(settings, trust, accounts)?);
-    plan.extend(targets.plan()?);
-    plan.files.push(File::public(
-        PathBuf::from(PRIMARY_DOMAIN_RECORD),
-        format!("{}\n", settings.domain),
-    ));
-    Ok(plan)
-}
-
-/// Nothing of our own environment reaches the daemons: it may hold secrets.
-fn daemon_environment(settings: &Settings) -> Vec<(String, String)> {
-    [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("TZ", settings.time_zone.as_str()),
-        // resolv.conf(5): a DNS that does not answer holds up a greeting for 2 s, not for 10 s.
-        ("RES_OPTIONS", "timeout:1 attempts:2"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
 }
 
 /// As PID 1, ends whatever is left in the container: asks, waits a moment, kills.
