@@ -34,13 +34,13 @@ RUN groupadd --gid 5000 vmail && useradd --uid 5000 --gid 5000 --home-dir /var/m
  && apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         bash ca-certificates libsasl2-modules net-tools openssl procps telnet tzdata \
-        postfix postfix-lmdb \
+        postfix postfix-lmdb postfix-pcre \
         dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-sieve dovecot-managesieved \
  && install -d /usr/share/mailroom/postfix \
  && cp -r /etc/postfix/dynamicmaps.cf /etc/postfix/postfix-files /etc/postfix/postfix-files.d \
         /usr/share/mailroom/postfix/ \
  && cp /usr/share/postfix/master.cf.dist /usr/share/mailroom/postfix/master.cf \
- && touch /usr/share/mailroom/postfix/main.cf \
+ && echo 'meta_directory = /usr/share/mailroom/postfix' >/usr/share/mailroom/postfix/main.cf \
  && rm -rf /etc/postfix/* /etc/dovecot /etc/ssl/private/* /etc/ssl/certs/ssl-cert-snakeoil.pem \
         /etc/aliases /etc/aliases.db /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old \
         /var/lib/dpkg/*-old /var/log/* /var/spool/postfix/* /run/dovecot \

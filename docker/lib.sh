@@ -27,19 +27,30 @@ install() {
 
 engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# Why no engine answers, in docker's own words.
+why_not() { docker version 2>&1 >/dev/null | tail -n 1; }
+
 # Makes sure that a Docker engine answers, installing and starting Debian's where there is none.
 need_engine() {
     engine_answers && return
+    [ -z "${DOCKER_HOST:-}" ] || die "the engine at DOCKER_HOST=$DOCKER_HOST does not answer: $(why_not)"
+    if command -v docker >/dev/null && [ "$(id -u)" != 0 ]; then
+        die "no docker engine answers: $(why_not) (start it; are you in group docker?)"
+    fi
     command -v dockerd >/dev/null || install docker.io
     command -v docker >/dev/null || install docker-cli
     engine_answers && return
     [ "$may_install" = yes ] || die "no docker engine answers and --no-install was given; start one and try again"
-    [ "$(id -u)" = 0 ] || die "no docker engine answers (docker version says why); start one, or run this as root"
-    say "starting dockerd (its log: /var/log/mailroom-dockerd.log)"
-    setsid dockerd >/var/log/mailroom-dockerd.log 2>&1 </dev/null &
+    if [ -d /run/systemd/system ]; then
+        say "starting docker.service"
+        systemctl start docker || die "docker.service does not start; read journalctl -u docker"
+    else
+        say "starting dockerd (its log: /var/log/mailroom-dockerd.log)"
+        setsid dockerd >/var/log/mailroom-dockerd.log 2>&1 </dev/null &
+    fi
     local deadline=$((SECONDS + 60))
     until engine_answers; do
-        [ $SECONDS -lt $deadline ] || die "dockerd did not answer within 60 s; read /var/log/mailroom-dockerd.log"
+        [ $SECONDS -lt $deadline ] || die "the docker engine did not answer within 60 s: $(why_not)"
         sleep 0.2
     done
 }

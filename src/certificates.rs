@@ -12,8 +12,8 @@ use rcgen::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::facts;
 use crate::system::files::{self, Owner};
+use crate::system::proc;
 
 /// Days that a generated certificate is valid.
 const VALID_DAYS: i32 = 365;
@@ -60,7 +60,8 @@ fn check(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Optio
         bail!("{} and {} do not belong together", certificate.display(), key.display());
     }
     let left = found.expires.duration_since(Timestamp::now()).as_hours() / 24;
-    if found.is_ours && !facts::is_mounted(certificate) && !facts::is_mounted(key) {
+    let mounts = proc::mount_points();
+    if found.is_ours && !mounts.contains(certificate) && !mounts.contains(key) {
         if left < RENEWAL_DAYS {
             write(certificate, key, &pair, hostname)?;
             return Ok(Some(format!(

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,11 +22,26 @@ enum Subcommands {
     Run,
     /// Say in one line whether clients are served; exit code 0 or 1
     Healthcheck,
+    /// Say what is wrong with the environment, without starting or changing anything; exit code 0, 64 or 78
+    Check,
+    /// Print the files that would be written, secrets hidden
+    Render {
+        /// Only this file, or those below this directory
+        path: Option<PathBuf>,
+        /// How they differ from what is there
+        #[arg(long)]
+        diff: bool,
+    },
+    /// Have the running server read everything anew and reload what has changed
+    Reload,
     /// Describe every environment variable
     HelpEnv {
         /// As the README's table
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         markdown: bool,
+        /// As a JSON schema
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -37,17 +52,24 @@ pub fn main(arguments: Vec<String>, environment: &Environment) -> ExitCode {
         return commands::healthcheck::run().into();
     }
     match Arguments::parse_from(arguments).command.unwrap_or(Subcommands::Run) {
-        Subcommands::Run => match commands::run::run(environment) {
-            Ok(code) => code.into(),
-            Err(error) => {
-                eprintln!("mailroom: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Subcommands::Run => code(commands::run::run(environment)),
+        Subcommands::Check => code(commands::check::run(environment)),
+        Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),
+        Subcommands::Reload => commands::reload::run().into(),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
-        Subcommands::HelpEnv { markdown } => {
-            print!("{}", commands::help_env::text(markdown));
+        Subcommands::HelpEnv { markdown, json } => {
+            print!("{}", commands::help_env::text(markdown, json));
             ExitCode::SUCCESS
         }
     }
+}
+
+fn code(outcome: anyhow::Result<u8>) -> ExitCode {
+    outcome.map_or_else(
+        |error| {
+            eprintln!("mailroom: {error:#}");
+            ExitCode::FAILURE
+        },
+        ExitCode::from,
+    )
 }

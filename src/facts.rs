@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
+use nix::sys::statvfs::statvfs;
 
+use crate::layout::{PROBE_ADDRESS, QUEUE_DIRECTORY};
 use crate::settings::Environment;
+use crate::system::proc;
 
 /// Where the primary domain is recorded, beside the mail that belongs to it.
 pub const PRIMARY_DOMAIN_RECORD: &str = "/var/mail/.mailroom-domain";
@@ -23,6 +26,12 @@ pub struct Facts {
     pub kubernetes: bool,
     /// The primary domain for which the mail volume was first used.
     pub recorded_domain: Option<String>,
+    /// The health probe's address has a name in /etc/hosts.
+    pub probe_is_named: bool,
+    /// Paths at which something is mounted.
+    pub mounts: BTreeSet<PathBuf>,
+    /// Bytes that are free for the queue.
+    pub queue_space: Option<u64>,
 }
 
 impl Facts {
@@ -31,31 +40,30 @@ impl Facts {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mut gateways = ipv4_gateways(&read("/proc/net/route"));
         gateways.extend(ipv6_gateways(&read("/proc/net/ipv6_route")));
+        let interfaces = interfaces();
+        gateways.extend(presumed_gateways(&interfaces, &gateways));
         Facts {
-            interfaces: interfaces(),
+            interfaces,
             gateways,
             kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
             recorded_domain: fs::read_to_string(PRIMARY_DOMAIN_RECORD)
                 .ok()
                 .map(|domain| domain.trim().to_owned()),
+            probe_is_named: hosts_file_has(PROBE_ADDRESS),
+            mounts: proc::mount_points(),
+            queue_space: statvfs(QUEUE_DIRECTORY)
+                .ok()
+                .map(|found| found.blocks_available() * found.fragment_size()),
         }
     }
 }
 
 /// Whether this name has an address line in /etc/hosts, which is looked up before DNS.
-pub fn hosts_file_has(address: &str) -> bool {
+fn hosts_file_has(address: &str) -> bool {
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     hosts
         .lines()
         .any(|line| line.split_whitespace().next() == Some(address))
-}
-
-/// Whether a path is a mount point of its own, as a file or directory given with `docker run -v` is.
-pub fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts
-        .lines()
-        .any(|line| line.split(' ').nth(4).is_some_and(|mounted| Path::new(mounted) == path))
 }
 
 fn interfaces() -> Vec<IpNet> {
@@ -73,6 +81,16 @@ fn interfaces() -> Vec<IpNet> {
             IpNet::with_netmask(address, mask).ok()
         })
         .filter(|net| !net.addr().is_loopback() && !is_link_local(net.addr()))
+        .collect()
+}
+
+/// Of several docker networks only one has a default route, and each a gateway: its first address, unless told otherwise.
+fn presumed_gateways(interfaces: &[IpNet], known: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+    interfaces
+        .iter()
+        .filter(|net| !known.iter().any(|gateway| net.contains(gateway)))
+        .filter_map(|net| net.trunc().hosts().find(|address| *address != net.network()))
+        .filter(|first| !interfaces.iter().any(|net| net.addr() == *first))
         .collect()
 }
 
@@ -116,6 +134,11 @@ mod tests {
         assert_eq!(ipv4_gateways(v4), BTreeSet::from(["172.20.0.1".parse().unwrap()]));
         let v6 = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n";
         assert_eq!(ipv6_gateways(v6), BTreeSet::from(["fd00::1".parse().unwrap()]));
+        let interfaces =
+            ["172.20.0.2/16", "172.21.0.2/16", "172.22.0.1/16", "fd00::5/64"].map(|net| net.parse().unwrap());
+        let known = BTreeSet::from(["172.20.0.254".parse().unwrap()]);
+        let presumed: Vec<IpAddr> = ["172.21.0.1", "fd00::1"].map(|address| address.parse().unwrap()).into();
+        assert_eq!(presumed_gateways(&interfaces, &known), presumed);
         assert!(ipv4_gateways("").is_empty() && ipv6_gateways("x y\n").is_empty());
     }
 }

@@ -18,5 +18,9 @@ pub const RUN_DIRECTORY: &str = "/run/mailroom";
 pub const DOVECOT_RUN_DIRECTORY: &str = "/run/dovecot";
 /// Where Postfix asks Dovecot about logins.
 pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
+/// Where Postfix hands mail to Dovecot, for accounts whose delivery is Dovecot's.
+pub const LMTP_SOCKET: &str = "/var/spool/postfix/private/dovecot-lmtp";
+/// The login at the relay host.
+pub const RELAY_LOGIN: &str = "/etc/postfix/relay_login";
 /// Source address of the health probes: their sessions leave no log lines.
 pub const PROBE_ADDRESS: &str = "127.0.0.9";

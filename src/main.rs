@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mailroom::system::processes::drop_inherited_descriptors();
+    // First of all: PID 1 has no default actions, and a SIGTERM from here on must count.
+    if mailroom::system::processes::is_first()
+        && let Err(error) = mailroom::system::signals::hold()
+    {
+        eprintln!("mailroom: signals: {error}");
+    }
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let environment = std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))

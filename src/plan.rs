@@ -1,5 +1,6 @@
 //! What shall be on disk: every directory, file and table, as values.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::system::files::Owner;
@@ -13,6 +14,17 @@ pub struct Directory {
     pub owner: Owner,
     /// Its permission bits.
     pub mode: u32,
+}
+
+/// A directory in which everything has one owner, whatever an older image, a backup or `cp -r` made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Its root, which has this owner itself.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub owner: Owner,
+    /// It may be large: it is gone through while all else goes on.
+    pub beside: bool,
 }
 
 /// A whole file.
@@ -40,15 +52,34 @@ impl File {
     }
 }
 
+/// The source of a table of the user's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserTable {
+    /// Its type: `lmdb`.
+    pub kind: &'static str,
+    /// Where the source is.
+    pub source: PathBuf,
+    /// Where the built table belongs.
+    pub built: PathBuf,
+    /// What the source holds.
+    pub bytes: Vec<u8>,
+    /// Its permission bits, which the built table gets, too.
+    pub mode: u32,
+}
+
 /// Everything that is written at a start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Directories, those above before those below.
     pub directories: Vec<Directory>,
+    /// Directories that are looked through.
+    pub trees: Vec<Tree>,
     /// Files, in the order in which they are put in place.
     pub files: Vec<File>,
     /// Those of the files that are sources of lmdb tables: `postmap` makes `<path>.lmdb` of each.
     pub tables: Vec<PathBuf>,
+    /// Tables of the user's own: `postmap` makes what belongs beside each.
+    pub user_tables: Vec<UserTable>,
 }
 
 impl Plan {
@@ -58,6 +89,15 @@ impl Plan {
             path: path.into(),
             owner,
             mode,
+        });
+    }
+
+    /// Adds a directory in which everything has one owner.
+    pub fn tree(&mut self, path: impl Into<PathBuf>, owner: Owner, beside: bool) {
+        self.trees.push(Tree {
+            path: path.into(),
+            owner,
+            beside,
         });
     }
 
@@ -72,8 +112,23 @@ impl Plan {
     /// Adds all of another plan.
     pub fn extend(&mut self, other: Plan) {
         self.directories.extend(other.directories);
+        self.trees.extend(other.trees);
         self.files.extend(other.files);
         self.tables.extend(other.tables);
+        self.user_tables.extend(other.user_tables);
+    }
+}
+
+impl Plan {
+    /// Files that everybody may read and in which one of these stands are for root alone.
+    pub fn hide(&mut self, secrets: &BTreeSet<String>) {
+        let holds = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+        for file in self.files.iter_mut().filter(|file| file.mode & 0o004 != 0) {
+            if secrets.iter().any(|secret| holds(&file.bytes, secret)) {
+                file.owner = Owner::ROOT;
+                file.mode = 0o600;
+            }
+        }
     }
 }
 

@@ -1,82 +1,115 @@
-//! From settings and facts to files in place and services to run: trust, keep, plan, stage, commit.
+//! From a draft to files in place and services to run: keep, stage, commit. The effects of a start.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 
-use crate::accounts::{self, Account, Hashes};
-use crate::facts::{self, Facts, PRIMARY_DOMAIN_RECORD};
-use crate::health::Targets;
-use crate::layout::{CERTIFICATE, KEY, PROBE_ADDRESS};
+use crate::draft::Draft;
+use crate::layout::{CERTIFICATE, KEY, PROBE_ADDRESS, RUN_DIRECTORY};
 use crate::logs::{Configuration, Logs};
-use crate::plan::{File, Plan};
+use crate::plan::{File, Tree};
 use crate::settings::Settings;
-use crate::settings::report::shown;
 use crate::supervise::service::Service;
+use crate::system::files::{self, Owner};
 use crate::system::processes::Processes;
-use crate::trust::Trust;
 use crate::{certificates, commit, dovecot, postfix, stage};
 
-/// Everything up to the first daemon: keep, plan, stage, commit.
+/// What is in place.
+#[derive(Debug)]
+pub struct Provisioned {
+    /// To be kept running.
+    pub services: Vec<Service>,
+    /// What each of them reads.
+    pub fingerprints: Fingerprints,
+    /// Directories whose owners are to be looked through before the services start.
+    pub trees: Vec<Tree>,
+}
+
+/// A number for all that a service reads, by the service's name: it changes with what is read.
+pub type Fingerprints = BTreeMap<&'static str, u64>;
+
+/// Puts everything in place. On an error nothing that runs was touched.
 pub async fn provision(
     settings: &Settings,
-    facts: &Facts,
+    draft: Draft,
     logs: &Logs,
     processes: &Processes,
-) -> anyhow::Result<Vec<Service>> {
-    let trust = Trust::decide(settings, facts);
-    logs.configure(Configuration {
-        time_zone: jiff::tz::TimeZone::get(&settings.time_zone)?,
-        host: settings.hostname.split('.').next().unwrap_or_default().to_owned(),
-        gateways: trust.gateways.iter().map(ToString::to_string).collect(),
-    });
-    logs.own("Starting Postfix SMTP server configuration...".to_owned());
-    tell_settings(settings, &trust, logs);
-
+) -> anyhow::Result<Provisioned> {
     // The key takes as long as all the rest: it is made beside it.
     let certificate = certificate(settings);
-    let accounts = test_accounts(settings)?;
-    logs.own(format!(
-        "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
-        accounts
-            .iter()
-            .map(|account| account.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    ));
-    let targets = Targets::new(settings, name_probe_address(logs));
-    let plan = plan(settings, &trust, &accounts, &targets)?;
+    let Draft { plan, targets, .. } = draft;
+    files::directory(Path::new(RUN_DIRECTORY), Owner::ROOT, 0o755)?;
+    let files = stage::stage(&plan, Path::new(RUN_DIRECTORY), processes).await?;
     commit::directories(&plan.directories)?;
     if let Some(news) = certificate.await? {
         logs.own(news);
     }
-    let files = stage::stage(&plan, processes).await?;
     commit::files(&files)?;
-    logs.own("Mail server configuration complete".to_owned());
 
     let environment = daemon_environment(settings);
     let services = [
         Some(dovecot::service::service(&environment)),
-        postfix::service::service(&environment, &targets),
+        postfix::service::service(&environment, &targets, &plan),
     ];
-    Ok(services.into_iter().flatten().collect())
+    let services: Vec<Service> = services.into_iter().flatten().collect();
+    let fingerprints = services
+        .iter()
+        .map(|service| (service.name, fingerprint(service, &files)))
+        .collect();
+    Ok(Provisioned {
+        services,
+        fingerprints,
+        trees: plan.trees,
+    })
 }
 
-/// The seed's `Configuring:` lines: what the environment decides, secrets hidden.
-fn tell_settings(settings: &Settings, trust: &Trust, logs: &Logs) {
-    for (name, given) in &settings.parameters {
-        logs.own(
-            format!("Configuring: {name} = {}", shown(&given.variable, &given.value))
-                .trim_end()
-                .to_owned(),
-        );
+/// What the logs need to know.
+pub fn configure_logs(settings: &Settings, draft: &Draft, logs: &Logs) -> anyhow::Result<()> {
+    logs.configure(Configuration {
+        time_zone: jiff::tz::TimeZone::get(&settings.time_zone)?,
+        host: settings.hostname.split('.').next().unwrap_or_default().to_owned(),
+        gateways: draft.trust.gateways.iter().map(ToString::to_string).collect(),
+    });
+    Ok(())
+}
+
+/// Gives the health probe's address a name in /etc/hosts. Without one Postfix asks DNS at each greeting, which takes
+/// 10 s when DNS is dead; then probes come from 127.0.0.1 and show in the log.
+pub fn name_probe_address() -> io::Result<()> {
+    let mut hosts = fs::OpenOptions::new().append(true).open("/etc/hosts")?;
+    writeln!(hosts, "{PROBE_ADDRESS}\thealthcheck")
+}
+
+/// Mends owners, after another image, a backup or `cp -r`. Mailboxes may be large: they are gone through on a thread of their
+/// own, while mail flows already.
+pub fn repair(trees: Vec<Tree>, logs: &Logs) -> io::Result<()> {
+    let (beside, first): (Vec<Tree>, Vec<Tree>) = trees.into_iter().partition(|tree| tree.beside);
+    commit::trees(&first, |line| logs.own(line));
+    let logs = logs.clone();
+    let work = move || commit::trees(&beside, |line| logs.own(line));
+    std::thread::Builder::new()
+        .name("owners".to_owned())
+        .spawn(work)
+        .map(drop)
+}
+
+/// Of the files below the directories that a service reads, and of the certificate, which may be the user's own.
+fn fingerprint(service: &Service, files: &[File]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files
+        .iter()
+        .filter(|file| service.reads.iter().any(|directory| file.path.starts_with(directory)))
+    {
+        (&file.path, &file.bytes).hash(&mut hasher);
     }
-    logs.own(format!("Configuring: mynetworks = {}", trust.mynetworks()));
-    for note in settings.notes.iter().chain(&trust.notes) {
-        logs.own(note.clone());
+    for path in [CERTIFICATE, KEY] {
+        fs::read(path).ok().hash(&mut hasher);
     }
+    hasher.finish()
 }
 
 /// On a thread of its own: an RSA key is a matter of luck, 40 to 400 ms.
@@ -93,44 +126,6 @@ fn certificate(settings: &Settings) -> impl Future<Output = anyhow::Result<Optio
     }
 }
 
-fn test_accounts(settings: &Settings) -> anyhow::Result<Vec<Account>> {
-    let kept = Hashes::from_passwd_file(&fs::read_to_string(dovecot::users_file()).unwrap_or_default());
-    accounts::test_accounts(&settings.domain, &kept).map_err(anyhow::Error::msg)
-}
-
-/// Gives the health probe's address a name in /etc/hosts. Without one Postfix asks DNS at each greeting, which takes
-/// 10 s when DNS is dead; then probes come from 127.0.0.1 and show in the log.
-fn name_probe_address(logs: &Logs) -> bool {
-    if facts::hosts_file_has(PROBE_ADDRESS) {
-        return true;
-    }
-    let append = || -> io::Result<()> {
-        let mut hosts = fs::OpenOptions::new().append(true).open("/etc/hosts")?;
-        writeln!(hosts, "{PROBE_ADDRESS}\thealthcheck")
-    };
-    match append() {
-        Ok(()) => true,
-        Err(error) => {
-            logs.own(format!(
-                "/etc/hosts: {error}; health probes will show in the log: give docker run \
-                 --add-host healthcheck:{PROBE_ADDRESS}"
-            ));
-            false
-        }
-    }
-}
-
-fn plan(settings: &Settings, trust: &Trust, accounts: &[Account], targets: &Targets) -> anyhow::Result<Plan> {
-    let mut plan = dovecot::plan(settings, trust, accounts)?;
-    plan.extend(postfix::plan(settings, trust, accounts)?);
-    plan.extend(targets.plan()?);
-    plan.files.push(File::public(
-        PathBuf::from(PRIMARY_DOMAIN_RECORD),
-        format!("{}\n", settings.domain),
-    ));
-    Ok(plan)
-}
-
 /// Nothing of our own environment reaches the daemons: it may hold secrets.
 fn daemon_environment(settings: &Settings) -> Vec<(String, String)> {
     [
@@ -141,160 +136,4 @@ fn daemon_environment(settings: &Settings) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt::Write;
-
-    use super::*;
-    use crate::accounts::Role;
-    use crate::postfix::parameters::Parameters;
-    use crate::settings::Environment;
-
-    /// Everything that is rendered for an environment, as one text.
-    fn rendered(pairs: &[(&str, &str)]) -> String {
-        let environment: Environment = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let known = Parameters::parse("smtpd_client_connection_rate_limit = 0\nsmtp_tls_CAfile =\nbiff = yes\n");
-        let settings = Settings::from_environment(&environment, &known).unwrap();
-        let facts = Facts {
-            interfaces: vec!["172.20.0.2/16".parse().unwrap()],
-            gateways: ["172.20.0.1".parse().unwrap()].into(),
-            kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
-            ..Facts::default()
-        };
-        let trust = Trust::decide(&settings, &facts);
-        let account = |name: &str, role| Account {
-            name: name.to_owned(),
-            domain: settings.domain.clone(),
-            role,
-            hash: "{SHA512-CRYPT}$6$salt$hash".to_owned(),
-            trusted_networks_only: true,
-        };
-        let accounts = [
-            account("admin", Role::Administrator),
-            account("relay", Role::Relay),
-            account("user", Role::User),
-        ];
-        let plan = plan(&settings, &trust, &accounts, &Targets::new(&settings, true)).unwrap();
-        let mut text = String::new();
-        for directory in &plan.directories {
-            let (path, owner) = (directory.path.display(), directory.owner);
-            writeln!(text, "{path}/ {}:{} {:o}", owner.user, owner.group, directory.mode).unwrap();
-        }
-        for file in &plan.files {
-            let (path, owner) = (file.path.display(), file.owner);
-            let table = if plan.tables.contains(&file.path) {
-                " (table)"
-            } else {
-                ""
-            };
-            writeln!(
-                text,
-                "\n======== {path} {}:{} {:o}{table}",
-                owner.user, owner.group, file.mode
-            )
-            .unwrap();
-            text.push_str(std::str::from_utf8(&file.bytes).unwrap());
-        }
-        text
-    }
-
-    /// The numbered environments. The first is shown whole, the others by what they change.
-    const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
-        ("01_nothing_set", &[]),
-        (
-            "02_the_seeds_compose_file",
-            &[
-                ("POSTFIX_MYHOSTNAME", "postfix.metabuilder.local"),
-                ("POSTFIX_MYDOMAIN", "metabuilder.local"),
-                (
-                    "POSTFIX_MYNETWORKS",
-                    "127.0.0.1/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16",
-                ),
-                ("POSTFIX_SMTP_TLS_SECURITY_LEVEL", "may"),
-                ("POSTFIX_SMTPD_TLS_SECURITY_LEVEL", "may"),
-            ],
-        ),
-        ("03_trusted_gateway", &[("MAILROOM_TRUST_GATEWAY", "yes")]),
-        (
-            "04_tuning",
-            &[
-                ("POSTFIX_DEFAULT_PROCESS_LIMIT", "200"),
-                ("POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT", "100"),
-                ("POSTFIX_DEFAULT_DESTINATION_RATE_LIMIT", "100"),
-                ("POSTFIX_MESSAGE_SIZE_LIMIT", "104857600"),
-            ],
-        ),
-        (
-            "05_relay_host_with_login",
-            &[
-                ("POSTFIX_RELAYHOST", "[smtp.example.org]:587"),
-                ("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "lmdb:/etc/postfix/sasl_passwd"),
-                ("POSTFIX_SMTP_TLS_SECURITY_LEVEL", "require"),
-            ],
-        ),
-        (
-            "06_both_protocols",
-            &[
-                ("POSTFIX_INET_PROTOCOLS", "all"),
-                ("POSTFIX_MYNETWORKS", "10.0.0.0/8 [2001:db8::]/32"),
-            ],
-        ),
-        (
-            "07_another_domain",
-            &[
-                ("POSTFIX_MYHOSTNAME", "mx.example.org"),
-                ("POSTFIX_MYDOMAIN", "example.org"),
-            ],
-        ),
-        (
-            "08_any_parameter",
-            &[
-                ("POSTFIX_SMTPD_CLIENT_CONNECTION_RATE_LIMIT", "60"),
-                ("POSTFIX_smtp_tls_CAfile", "/ca.pem"),
-                ("POSTFIX_BIFF", "yes"),
-            ],
-        ),
-        (
-            "09_kubernetes",
-            &[
-                ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
-                ("POSTFIX_PORT_25_TCP", "tcp://10.96.0.7:25"),
-            ],
-        ),
-    ];
-
-    #[test]
-    fn golden_files() {
-        let first = rendered(ENVIRONMENTS[0].1);
-        for (name, environment) in ENVIRONMENTS {
-            let text = rendered(environment);
-            let shown = if environment.is_empty() {
-                text
-            } else {
-                changes(&first, &text)
-            };
-            insta::assert_snapshot!(*name, shown);
-        }
-    }
-
-    /// The lines that are only in one of two texts, in order.
-    fn changes(before: &str, after: &str) -> String {
-        let old: Vec<&str> = before
-            .lines()
-            .filter(|line| !after.lines().any(|other| other == *line))
-            .collect();
-        let new: Vec<&str> = after
-            .lines()
-            .filter(|line| !before.lines().any(|other| other == *line))
-            .collect();
-        let marked = |sign: &'static str, lines: Vec<&str>| -> String {
-            lines.iter().map(|line| format!("{sign} {line}\n")).collect()
-        };
-        marked("-", old) + &marked("+", new)
-    }
 }

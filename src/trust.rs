@@ -17,6 +17,8 @@ pub struct Trust {
     pub networks: Vec<IpNet>,
     /// What is taken out of them.
     pub excluded: Vec<IpNet>,
+    /// `/file` and `type:table`, which Postfix alone looks up.
+    pub tables: Vec<String>,
     /// Gateways that lie in a trusted network and are not trusted.
     pub gateways: Vec<IpAddr>,
     /// What a user should know.
@@ -28,16 +30,20 @@ impl Trust {
     pub fn decide(settings: &Settings, facts: &Facts) -> Trust {
         let mut networks: Vec<IpNet> = Vec::new();
         let mut excluded: Vec<IpNet> = Vec::new();
+        let mut tables: Vec<String> = Vec::new();
         match &settings.networks {
             Some(named) => {
                 networks.extend(
                     named
+                        .nets
                         .iter()
                         .filter(|network| !network.excluded)
                         .map(|network| network.net),
                 );
+                tables.extend(named.tables.iter().cloned());
                 excluded.extend(
                     named
+                        .nets
                         .iter()
                         .filter(|network| network.excluded)
                         .map(|network| network.net),
@@ -62,6 +68,7 @@ impl Trust {
             return Trust {
                 networks,
                 excluded,
+                tables,
                 gateways: Vec::new(),
                 notes,
             };
@@ -72,6 +79,7 @@ impl Trust {
         Trust {
             networks,
             excluded,
+            tables,
             gateways,
             notes,
         }
@@ -80,8 +88,11 @@ impl Trust {
     /// The value of `mynetworks`: exclusions first, for the first match decides (postconf(5)).
     pub fn mynetworks(&self) -> String {
         let excluded = self.excluded.iter().map(|net| format!("!{}", postfix_form(net)));
+        let (not, also): (Vec<&String>, Vec<&String>) = self.tables.iter().partition(|table| table.starts_with('!'));
         excluded
+            .chain(not.into_iter().cloned())
             .chain(self.networks.iter().map(postfix_form))
+            .chain(also.into_iter().cloned())
             .collect::<Vec<_>>()
             .join(", ")
     }
@@ -147,11 +158,16 @@ mod tests {
     use super::*;
     use crate::postfix::parameters::Parameters;
     use crate::settings::Environment;
+    use crate::settings::Sources;
     use proptest::prelude::*;
 
     fn decide(pairs: &[(&str, &str)], facts: &Facts) -> Trust {
         let environment: Environment = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let settings = Settings::from_environment(&environment, &Parameters::default()).unwrap();
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let settings = Settings::read(&sources, &Parameters::default()).unwrap();
         Trust::decide(&settings, facts)
     }
 
@@ -223,7 +239,7 @@ mod tests {
             // A hole and a probe that often lie inside.
             let host = u32::MAX.checked_shr(b.into()).unwrap_or(0);
             let inside = |x: u32| IpAddr::V4(((a & !host) | (x & host)).into());
-            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], gateways: vec![], notes: vec![] };
+            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], notes: vec![] };
             let probe = inside(probe);
             let trusted = trust.cidrs().iter().any(|net| net.contains(&probe));
             prop_assert_eq!(trusted, probe != inside(hole));

@@ -1,11 +1,14 @@
 //! `mailroom help-env`: every variable, from the table that also reads them.
 
-use crate::settings::table::{VARIABLES, markdown};
+use crate::settings::table::{VARIABLES, json_schema, markdown};
 
-/// The table for a reader, or as Markdown for the README.
-pub fn text(as_markdown: bool) -> String {
+/// The table for a reader, as Markdown for the README, or as a JSON schema.
+pub fn text(as_markdown: bool, as_json: bool) -> String {
     if as_markdown {
         return markdown();
+    }
+    if as_json {
+        return format!("{:#}\n", json_schema());
     }
     let entries = VARIABLES.iter().map(|variable| {
         let default = match (variable.default, variable.default_note) {
@@ -19,7 +22,10 @@ pub fn text(as_markdown: bool) -> String {
             variable.name
         )
     });
-    let others = "POSTFIX_<PARAMETER>\n    Any other parameter of main.cf (postconf(5)), in any case.\n";
+    let others = "POSTFIX_<PARAMETER>\n    Any other parameter of main.cf (postconf(5)), in any case.\n\n\
+                  MAILROOM_MASTER_<SERVICE>_<TYPE>[_<PARAMETER>]\n    A service of master.cf: off, its process limit, an -o option.\n\n\
+                  DOVECOT_<SETTING>, DOVECOT_<BLOCK>__<NAME>__<SETTING>\n    Any setting of Dovecot.\n\n\
+                  <ANY OF THESE>_FILE\n    The path of a file that holds the value.\n";
     entries
         .chain(std::iter::once(others.to_owned()))
         .collect::<Vec<_>>()

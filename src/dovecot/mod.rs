@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::accounts::Account;
-use crate::layout::{AUTH_SOCKET, CERTIFICATE, DOVECOT_RUN_DIRECTORY, KEY, MAIL_DIRECTORY, RUN_DIRECTORY, VMAIL_UID};
+use crate::accounts::{Account, Hashes};
+use crate::layout::{
+    AUTH_SOCKET, CERTIFICATE, DOVECOT_RUN_DIRECTORY, KEY, LMTP_SOCKET, MAIL_DIRECTORY, RUN_DIRECTORY, VMAIL_UID,
+};
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::render::render;
+use crate::settings::DropIn;
 use crate::settings::Settings;
+use crate::settings::dovecot::DovecotSetting;
+use crate::sources;
 use crate::system::files::Owner;
 use crate::trust::Trust;
 
@@ -24,9 +29,23 @@ pub fn config_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/dovecot.conf")
 }
 
+/// Where a drop-in file is copied to, so that Dovecot reads what was checked.
+pub fn drop_in(path: &Path) -> PathBuf {
+    drop_in_directory().join(path.file_name().unwrap_or_default())
+}
+
 /// The accounts (Dovecot docs, "Passwd-file").
 pub fn users_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/users")
+}
+
+/// The hashes in it.
+pub fn kept_hashes() -> Hashes {
+    Hashes::from_passwd_file(&std::fs::read_to_string(users_file()).unwrap_or_default())
+}
+
+fn drop_in_directory() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/conf.d")
 }
 
 fn state_directory() -> PathBuf {
@@ -37,6 +56,7 @@ fn state_directory() -> PathBuf {
 pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     plan.directory(config_file().parent().unwrap_or(Path::new("/")), Owner::ROOT, 0o755);
+    plan.directory(drop_in_directory(), Owner::ROOT, 0o755);
     plan.directory(state_directory(), Owner::ROOT, 0o755);
     plan.directory(DOVECOT_RUN_DIRECTORY, Owner::ROOT, 0o755);
     mailboxes(&mut plan, settings, accounts);
@@ -47,6 +67,9 @@ pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow:
         owner: DOVECOT_GROUP,
         mode: 0o640,
     });
+    for file in &settings.dovecot_files {
+        plan.files.push(File::public(drop_in(&file.path), file.text.clone()));
+    }
     plan.files.push(File::public(config_file(), config(settings, trust)?));
     Ok(plan)
 }
@@ -62,6 +85,7 @@ fn mailboxes(plan: &mut Plan, settings: &Settings, accounts: &[Account]) {
         for path in [home.clone(), home.join("Maildir")] {
             plan.directory(path, Owner::VMAIL, 0o700);
         }
+        plan.tree(home.clone(), Owner::VMAIL, true);
         for part in ["cur", "new", "tmp"] {
             plan.directory(home.join("Maildir").join(part), Owner::VMAIL, 0o700);
         }
@@ -70,6 +94,7 @@ fn mailboxes(plan: &mut Plan, settings: &Settings, accounts: &[Account]) {
 
 #[derive(Serialize)]
 struct Config<'a> {
+    hostname: &'a str,
     domain: &'a str,
     listen: &'a str,
     state_directory: PathBuf,
@@ -80,10 +105,12 @@ struct Config<'a> {
     certificate: &'a str,
     key: &'a str,
     auth_socket: &'a str,
+    lmtp_socket: &'a str,
 }
 
 fn config(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
     let values = Config {
+        hostname: &settings.hostname,
         domain: &settings.domain,
         listen: match settings.protocols.as_str() {
             "ipv4" => "*",
@@ -98,8 +125,66 @@ fn config(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
         certificate: CERTIFICATE,
         key: KEY,
         auth_socket: AUTH_SOCKET,
+        lmtp_socket: LMTP_SOCKET,
     };
-    render("dovecot.conf", include_str!("../../templates/dovecot.conf"), &values)
+    let mut text = render("dovecot.conf", include_str!("../../templates/dovecot.conf"), &values)?;
+    if !settings.dovecot.is_empty() || !settings.dovecot_files.is_empty() {
+        text.push_str(OWN_SETTINGS);
+        text.extend(settings.dovecot.iter().map(DovecotSetting::lines));
+    }
+    let include = |file: &DropIn| format!("!include {}\n", drop_in(&file.path).display());
+    text.extend(settings.dovecot_files.iter().map(include));
+    Ok(text)
+}
+
+/// What comes behind this is the user's.
+const OWN_SETTINGS: &str = "\n# Settings that are set\n";
+
+/// A place in a configuration file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+/// The place that doveconf(1) names, and what it says of it: `Error in configuration file PATH line N: …`.
+pub fn place_of(said: &str) -> Option<(Place, String)> {
+    let rest = said.strip_prefix("Error in configuration file ")?;
+    let (place, what) = rest.split_once(": ")?;
+    let (path, line) = place.rsplit_once(" line ")?;
+    let place = Place {
+        path: PathBuf::from(path),
+        line: line.parse().ok()?,
+    };
+    Some((place, what.to_owned()))
+}
+
+/// The variable above a line of dovecot.conf, and the value in the line.
+pub fn variable_at(config: &str, line: usize) -> Option<(String, String)> {
+    let line_at = |number: usize| config.lines().nth(number.checked_sub(1)?);
+    let variable = line_at(line.checked_sub(1)?)?.trim().strip_prefix("# DOVECOT_")?;
+    let value = line_at(line)?.split_once(" =").map_or("", |(_, value)| value.trim());
+    Some((format!("DOVECOT_{variable}"), value.to_owned()))
+}
+
+/// The name in `…: Unknown setting: NAME`.
+pub fn unknown_setting(what: &str) -> Option<String> {
+    let (_, name) = what.rsplit_once("Unknown setting: ")?;
+    Some(name.rsplit('/').next().unwrap_or(name).trim().to_owned())
+}
+
+/// The drop-in file of which this is the copy.
+pub fn source_of_drop_in(copy: &Path) -> PathBuf {
+    Path::new(sources::DROP_INS)
+        .join("dovecot.d")
+        .join(copy.file_name().unwrap_or_default())
+}
+
+/// The configuration without what is the user's.
+pub fn template_part(config: &str) -> &str {
+    config.split_once(OWN_SETTINGS).map_or(config, |(template, _)| template)
 }
 
 /// `address:hash:uid:gid:gecos:home:shell:extra fields`. `local` in allow_nets stands for logins without an address,

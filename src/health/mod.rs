@@ -7,34 +7,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dovecot;
 use crate::layout::{AUTH_SOCKET, PROBE_ADDRESS, RUN_DIRECTORY};
 use crate::plan::{File, Plan};
-use crate::postfix;
 use crate::settings::Settings;
+use crate::settings::master::{Change, MasterSetting};
 
 /// What `/healthcheck` probes. It runs in a process of its own, so the list is handed over in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Targets {
-    /// Daemons that must be alive.
-    pub daemons: Vec<Daemon>,
     /// Ports that must greet.
     pub ports: Vec<Port>,
     /// The socket on which Dovecot answers Postfix about logins.
     pub auth_socket: PathBuf,
     /// The address to probe from, where its sessions can be told from others.
     pub source: Option<IpAddr>,
-}
-
-/// A daemon, known by its pid file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Daemon {
-    /// Its name in messages.
-    pub name: String,
-    /// The file that holds its process id.
-    pub pid_file: PathBuf,
-    /// The name of the process (proc_pid_comm(5)).
-    pub process: String,
 }
 
 /// A port and the greeting expected there.
@@ -55,6 +41,37 @@ pub fn targets_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("health.json")
 }
 
+/// How Postfix greets (RFC 5321).
+const SMTP: &str = "220 ";
+
+/// Where Postfix listens, where `inet_interfaces` (postconf(5)) names addresses that loopback is not among.
+fn postfix_address(settings: &Settings) -> Option<IpAddr> {
+    let interfaces = &settings.parameters.get("inet_interfaces")?.value;
+    let words = || {
+        interfaces
+            .split([',', ' '])
+            .map(|word| word.trim_matches(['[', ']']))
+            .filter(|word| !word.is_empty())
+    };
+    let addresses: Vec<IpAddr> = words().filter_map(|word| word.parse().ok()).collect();
+    let other = words().count() > addresses.len() || addresses.iter().any(IpAddr::is_loopback);
+    addresses.first().copied().filter(|_| !other)
+}
+
+/// A listener of Postfix that the environment switches off.
+fn is_off(settings: &Settings, port: u16) -> bool {
+    let name = match port {
+        25 => "smtp",
+        587 => "submission",
+        465 => "submissions",
+        _ => return false,
+    };
+    let off = |setting: &MasterSetting| {
+        setting.service.0 == name && setting.service.1 == "inet" && setting.change == Change::Off
+    };
+    settings.master.iter().any(off)
+}
+
 impl Targets {
     /// All that these settings serve. `probe_address_is_known` says that /etc/hosts has the probe's address: Postfix
     /// would ask DNS for it otherwise, before each greeting.
@@ -65,31 +82,38 @@ impl Targets {
         } else {
             IpAddr::V4(Ipv4Addr::LOCALHOST)
         };
+        let smtp_host = postfix_address(settings).unwrap_or(host);
         let port = |port: u16, greeting: &str, goodbye: &str, tls: bool| Port {
-            address: SocketAddr::new(host, port),
+            address: SocketAddr::new(if greeting == SMTP { smtp_host } else { host }, port),
             greeting: greeting.to_owned(),
             goodbye: goodbye.to_owned(),
             tls,
         };
         Targets {
-            daemons: vec![postfix::service::daemon(), dovecot::service::daemon()],
-            ports: vec![
-                port(25, "220 ", "QUIT", false),
-                port(587, "220 ", "QUIT", false),
-                port(465, "220 ", "QUIT", true),
+            // What is switched off is not probed.
+            ports: [
+                port(25, SMTP, "QUIT", false),
+                port(587, SMTP, "QUIT", false),
+                port(465, SMTP, "QUIT", true),
                 port(110, "+OK", "QUIT", false),
                 port(143, "* OK", "a LOGOUT", false),
                 port(993, "* OK", "a LOGOUT", true),
                 port(995, "+OK", "QUIT", true),
-            ],
+            ]
+            .into_iter()
+            .filter(|port| !is_off(settings, port.address.port()))
+            .collect(),
             auth_socket: AUTH_SOCKET.into(),
-            source: PROBE_ADDRESS.parse().ok().filter(|_| probe_address_is_known && !ipv6),
+            source: PROBE_ADDRESS
+                .parse()
+                .ok()
+                .filter(|_| probe_address_is_known && !ipv6 && smtp_host == host),
         }
     }
 
-    /// Where Postfix greets first.
+    /// Where Postfix greets.
     pub fn smtp(&self) -> Option<&Port> {
-        self.ports.first()
+        self.ports.iter().find(|port| port.greeting == SMTP)
     }
 
     /// The file for `/healthcheck`.

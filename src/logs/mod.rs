@@ -9,11 +9,11 @@ mod filter;
 mod record;
 mod sink;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,7 @@ use tokio::io::AsyncBufReadExt;
 use self::filter::Hints;
 use self::record::{Record, escape};
 use self::sink::LogFile;
+use crate::system::panics;
 
 const DEV_LOG: &str = "/dev/log";
 const MAIL_LOG: &str = "/var/log/mail.log";
@@ -35,6 +36,8 @@ const DOVECOT_LOG: &str = "/var/log/dovecot.log";
 const LOG_FILE_LIMIT: u64 = 10 << 20;
 /// Lines between the receiver and the router: some seconds of a busy server.
 const QUEUE: usize = 16_384;
+/// Lines of each service that are shown again when it is given up.
+const LAST_LINES: usize = 20;
 /// Lines between the router and standard output.
 const STDOUT_QUEUE: usize = 4_096;
 /// A datagram that marks the end of all that was logged before it.
@@ -54,6 +57,10 @@ enum Item {
     Printed(Timestamp, &'static str, Vec<u8>),
     /// What the settings say about logs.
     Configure(Configuration),
+    /// Show the last lines of this service again.
+    Repeat(&'static str),
+    /// Open the log files anew: somebody may have moved them away.
+    Reopen,
 }
 
 /// What the settings say about logs.
@@ -83,12 +90,12 @@ impl Logs {
         let lost = Arc::new(AtomicU64::new(0));
         let (stdout, lines) = sync_channel(STDOUT_QUEUE);
         let mut router = Router::new(stdout, Arc::clone(&lost), flushed_sender);
-        thread("log-router", move || router.run(&items))?;
-        thread("log-writer", move || write_stdout(&lines))?;
+        panics::keep_thread("log-router", move || router.run(&items))?;
+        panics::keep_thread("log-writer", move || write_stdout(&lines))?;
         match bind() {
             Ok(socket) => {
                 let (queue, lost) = (queue.clone(), Arc::clone(&lost));
-                thread("log-receiver", move || receive(&socket, &queue, &lost))?;
+                panics::keep_thread("log-receiver", move || receive(&socket, &queue, &lost))?;
             }
             Err(error) => eprintln!("mailroom: {DEV_LOG}: {error}; the daemons' logs are lost"),
         }
@@ -122,6 +129,16 @@ impl Logs {
         }
     }
 
+    /// Shows the last lines of a service again.
+    pub fn repeat(&self, service: &'static str) {
+        self.send(Item::Repeat(service));
+    }
+
+    /// Opens the files in /var/log anew.
+    pub fn reopen(&self) {
+        self.send(Item::Reopen);
+    }
+
     fn send(&self, item: Item) {
         if self.queue.try_send(item).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -141,16 +158,6 @@ impl Logs {
             let _ = flushed.recv_timeout(deadline);
         }
     }
-}
-
-/// Starts a thread that begins again should its work panic: what it works on outlives it.
-fn thread(name: &'static str, mut work: impl FnMut() + Send + 'static) -> io::Result<()> {
-    let again = move || {
-        while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {
-            eprintln!("mailroom: the thread {name} failed and begins again");
-        }
-    };
-    std::thread::Builder::new().name(name.to_owned()).spawn(again).map(drop)
 }
 
 /// Everybody in the container may log, as with any syslog daemon.
@@ -207,6 +214,8 @@ struct Router {
     hints: Hints,
     mail_log: Option<LogFile>,
     dovecot_log: Option<LogFile>,
+    /// The last lines of each service.
+    last: BTreeMap<&'static str, VecDeque<String>>,
 }
 
 impl Router {
@@ -220,6 +229,7 @@ impl Router {
             hints: Hints::default(),
             mail_log: open(MAIL_LOG),
             dovecot_log: open(DOVECOT_LOG),
+            last: BTreeMap::new(),
         }
     }
 
@@ -242,6 +252,11 @@ impl Router {
                     self.host = configuration.host;
                     self.hints = Hints::new(configuration.gateways);
                 }
+                Item::Repeat(service) => self.repeat(service),
+                Item::Reopen => {
+                    self.mail_log = open(MAIL_LOG);
+                    self.dovecot_log = open(DOVECOT_LOG);
+                }
             }
         }
     }
@@ -251,22 +266,39 @@ impl Router {
             return;
         }
         let line = format!("{} {} {}\n", self.stamp(at), self.host, record.text);
-        let file = if record.program() == "dovecot" {
-            &mut self.dovecot_log
+        let (service, file) = if record.program() == "dovecot" {
+            ("dovecot", &mut self.dovecot_log)
         } else {
-            &mut self.mail_log
+            ("postfix", &mut self.mail_log)
         };
         append(file, &line);
+        self.remember(service, &line);
         self.print(line);
         if let Some(hint) = self.hints.explain(record, Instant::now()) {
             self.own(at, &hint);
         }
     }
 
-    fn printed(&mut self, at: Timestamp, service: &str, line: &[u8]) {
+    fn printed(&mut self, at: Timestamp, service: &'static str, line: &[u8]) {
         let text = escape(line);
         if !text.is_empty() {
-            self.print(format!("{} {} {service}: {text}\n", self.stamp(at), self.host));
+            let line = format!("{} {} {service}: {text}\n", self.stamp(at), self.host);
+            self.remember(service, &line);
+            self.print(line);
+        }
+    }
+
+    fn remember(&mut self, service: &'static str, line: &str) {
+        let last = self.last.entry(service).or_default();
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    }
+
+    fn repeat(&self, service: &'static str) {
+        for line in self.last.get(service).into_iter().flatten() {
+            self.print(format!("    {line}"));
         }
     }
 

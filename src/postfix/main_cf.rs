@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::Given;
+use crate::settings::{Given, PREFIXES};
 
 /// Puts the given parameters into a rendered main.cf: a line that sets one of them is replaced where it stands, what
 /// is left is added at the end. A parameter set twice would make every Postfix process log a warning.
@@ -12,21 +12,105 @@ pub fn with_parameters(rendered: &str, parameters: &BTreeMap<String, Given>) -> 
     for line in rendered.lines() {
         let name = line.split_once('=').map(|(name, _)| name.trim()).unwrap_or_default();
         if let Some(given) = left.remove(name) {
-            text.push_str(&setting(name, &given.value));
+            text.push_str(&setting(name, given));
         } else {
             text.push_str(line);
             text.push('\n');
         }
     }
     if !left.is_empty() {
-        text.push_str("\n# More parameters from the environment\n");
-        text.extend(left.iter().map(|(name, given)| setting(name, &given.value)));
+        text.push_str("\n# More parameters that are set\n");
+        text.extend(left.iter().map(|(name, given)| setting(name, given)));
     }
     text
 }
 
-fn setting(name: &str, value: &str) -> String {
-    format!("{}\n", format!("{name} = {value}").trim_end())
+/// Above a value that somebody set stands who did.
+fn setting(name: &str, given: &Given) -> String {
+    let line = format!("{name} = {}", given.value);
+    let origin = if given.explicit {
+        format!("# {}\n", given.variable)
+    } else {
+        String::new()
+    };
+    format!("{origin}{}\n", line.trim_end())
+}
+
+/// What postconf(1) has against a parameter: its name, or that of one to which a value refers, and what it says.
+enum Objection {
+    /// To a parameter.
+    Parameter(String, String),
+    /// To `$name`.
+    Reference(String, String),
+}
+
+/// Reads one warning of `postconf -n`.
+fn objection(warning: &str) -> Option<Objection> {
+    let after = |text: &str| warning.split_once(text).map(|(_, rest)| rest);
+    let name = |rest: &str| rest.split(['=', '"']).next().unwrap_or_default().trim().to_owned();
+    if let Some(rest) = after("read-only parameter assignment: ") {
+        return Some(Objection::Parameter(name(rest), "is read-only in Postfix".to_owned()));
+    }
+    if let Some(rest) = after("support for parameter \"") {
+        let instead = rest
+            .split_once("instead, specify ")
+            .map_or("something else", |(_, instead)| instead);
+        let said = format!("is on its way out of Postfix: set {} instead", instead.replace('"', ""));
+        return Some(Objection::Parameter(name(rest), said));
+    }
+    if let Some(rest) = after("unused parameter: ") {
+        return Some(Objection::Parameter(name(rest), "is not used by anything".to_owned()));
+    }
+    let undefined = name(after("undefined parameter: ")?);
+    let said = format!("refers to ${undefined}, which is not a parameter");
+    Some(Objection::Reference(undefined, said))
+}
+
+/// Traces what one of Postfix's programs says to who set the parameter: variable, value and what is wrong. The comment
+/// above its line says who; a line without one is ours.
+pub fn trace(main_cf: &str, said: &str) -> Option<(String, String, String)> {
+    let lines: Vec<&str> = main_cf.lines().collect();
+    let set: Vec<(&str, &str, &str)> = lines
+        .windows(2)
+        .filter_map(|pair| {
+            let (name, value) = pair[1].split_once('=')?;
+            let by = pair[0]
+                .strip_prefix("# ")
+                .filter(|by| by.starts_with("/etc/mailroom/") || is_variable(by))?;
+            Some((by, name.trim(), value.trim()))
+        })
+        .collect();
+    let (found, reason) = match objection(said) {
+        Some(Objection::Parameter(wanted, reason)) => (set.iter().find(|(_, name, _)| *name == wanted), reason),
+        Some(Objection::Reference(wanted, reason)) => {
+            let refers = |value: &str| {
+                ["$", "${", "$("]
+                    .iter()
+                    .any(|open| value.contains(&format!("{open}{wanted}")))
+            };
+            (set.iter().find(|(.., value)| refers(value)), reason)
+        }
+        None => {
+            let is_word = |name: &str| {
+                said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .any(|word| word == name)
+            };
+            let by_name = set.iter().find(|(_, name, _)| is_word(name));
+            let by_value = || set.iter().find(|(.., value)| value.len() > 1 && said.contains(value));
+            let reason = said
+                .split_once("fatal: ")
+                .or_else(|| said.split_once("warning: "))
+                .map_or(said, |(_, reason)| reason);
+            (by_name.or_else(by_value), reason.to_owned())
+        }
+    };
+    let (variable, _, value) = found?;
+    Some(((*variable).to_owned(), (*value).to_owned(), reason))
+}
+
+/// Not any other comment.
+fn is_variable(text: &str) -> bool {
+    PREFIXES.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(' ')
 }
 
 #[cfg(test)]
@@ -34,16 +118,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn warnings_are_traced_to_who_set_what() {
+        let main_cf = "biff = no\n# POSTFIX_X\nsmtpd_use_tls = yes\n# POSTFIX_Y\nmaps = ${nosuch}/x\n";
+        let traced = |said: &str| trace(main_cf, said).map(|(variable, value, _)| (variable, value));
+        let warning = "postconf: warning: /x: support for parameter \"smtpd_use_tls\" will be removed; instead, specify \"level\"";
+        assert_eq!(traced(warning), Some(("POSTFIX_X".into(), "yes".into())));
+        assert_eq!(
+            traced("postconf: warning: /x: undefined parameter: nosuch"),
+            Some(("POSTFIX_Y".into(), "${nosuch}/x".into()))
+        );
+        assert_eq!(
+            traced("postconf: warning: /x: unused parameter: biff=no"),
+            None,
+            "nobody set it"
+        );
+        assert_eq!(traced("postconf: fatal: something"), None);
+        assert_eq!(
+            trace(main_cf, "postmap: fatal: invalid smtpd_use_tls parameter value yes")
+                .unwrap()
+                .2,
+            "invalid smtpd_use_tls parameter value yes"
+        );
+    }
+
+    #[test]
     fn parameters_replace_and_add() {
         let given = |value: &str| Given {
             variable: "X".into(),
             value: value.into(),
+            explicit: value == "2",
         };
         let parameters = BTreeMap::from([("b".to_owned(), given("2")), ("d".to_owned(), given(""))]);
         let text = with_parameters("# b = 9\na = 1\nb = 1\nbc = 3\n", &parameters);
         assert_eq!(
             text,
-            "# b = 9\na = 1\nb = 2\nbc = 3\n\n# More parameters from the environment\nd =\n"
+            "# b = 9\na = 1\n# X\nb = 2\nbc = 3\n\n# More parameters that are set\nd =\n"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! All that is known of Postfix: its parameters, its files, how it is started and stopped.
 
 pub mod main_cf;
+pub mod master_cf;
 pub mod parameters;
 pub mod service;
 
@@ -8,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use self::master_cf::Service;
 use crate::accounts::{ADMINISTRATOR_ALIASES, Account, Role};
 use crate::layout::{
-    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY, RUN_DIRECTORY, VMAIL_UID,
+    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY, RELAY_LOGIN, RUN_DIRECTORY, VMAIL_UID,
 };
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::render::render;
-use crate::settings::Settings;
+use crate::settings::master::{Change, MasterSetting};
+use crate::settings::{Credentials, Settings};
 use crate::system::files::Owner;
 use crate::trust::Trust;
 
@@ -36,6 +39,11 @@ const PRIVATE_QUEUES: [&str; 12] = [
     "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace", "dev",
 ];
 
+/// Those that hold messages and what is known of them. What lies in `maildrop` belongs to whoever wrote it.
+const MESSAGE_QUEUES: [&str; 9] = [
+    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "trace",
+];
+
 /// All files and directories of Postfix.
 pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
@@ -44,19 +52,28 @@ pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow:
     plan.table(config.join("vmailbox"), &mailboxes(settings, accounts));
     plan.table(config.join("virtual"), &aliases(accounts));
     plan.table(config.join("sender_login"), &sender_logins(accounts));
+    if let Some(Credentials { username, password }) = &settings.relay_credentials {
+        let login = (settings.relayhost.clone(), format!("{username}:{password}"));
+        plan.table(RELAY_LOGIN.into(), &[login]);
+    }
     plan.files.push(File::public(
         config.join("sender_login.regexp"),
         sender_login_patterns(accounts),
     ));
     plan.files
         .push(File::public(config.join("master.cf"), master_cf(settings)?));
-    plan.files
-        .push(File::public(config.join("main.cf"), main_cf(settings, trust)?));
+    plan.files.push(File::public(main_cf_file(), main_cf(settings, trust)?));
     Ok(plan)
+}
+
+fn main_cf_file() -> PathBuf {
+    Path::new(POSTFIX_CONFIG_DIRECTORY).join("main.cf")
 }
 
 fn directories(plan: &mut Plan) {
     plan.directory(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, 0o755);
+    // `postfix check` complains of anybody else's, also of what an older image left.
+    plan.tree(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, false);
     plan.directory(data_directory(), POSTFIX, 0o700);
     let queue = Path::new(QUEUE_DIRECTORY);
     plan.directory(queue, Owner::ROOT, 0o755);
@@ -65,6 +82,9 @@ fn directories(plan: &mut Plan) {
         let owner = if name == "dev" { Owner::ROOT } else { POSTFIX };
         let mode = if name == "dev" { 0o755 } else { 0o700 };
         plan.directory(queue.join(name), owner, mode);
+    }
+    for name in MESSAGE_QUEUES {
+        plan.tree(queue.join(name), POSTFIX, false);
     }
     plan.directory(queue.join("maildrop"), POSTDROP, 0o730);
     plan.directory(queue.join("public"), POSTDROP, 0o710);
@@ -115,15 +135,46 @@ struct MasterCf {
     delivery_processes: String,
 }
 
+/// The template's services, with the changes of the environment, and with those of drop-in files in place of them or
+/// beside them.
 fn master_cf(settings: &Settings) -> anyhow::Result<String> {
     let delivery_processes = settings
         .delivery_processes
         .map_or("-".to_owned(), |limit| limit.to_string());
-    render(
-        "master.cf",
-        include_str!("../../templates/master.cf"),
-        &MasterCf { delivery_processes },
-    )
+    let rendered = render("master.cf", master_cf::TEMPLATE, &MasterCf { delivery_processes })?;
+    let mut services =
+        master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
+    for MasterSetting {
+        service: (name, kind),
+        change,
+        ..
+    } in &settings.master
+    {
+        match change {
+            Change::Off => services.retain(|service| !service.is(name, kind)),
+            Change::Field(place, value) => {
+                for service in services.iter_mut().filter(|service| service.is(name, kind)) {
+                    service.fields[*place].clone_from(value);
+                }
+            }
+            Change::Option(option, value) => {
+                for service in services.iter_mut().filter(|service| service.is(name, kind)) {
+                    service.set_option(option, value);
+                }
+            }
+        }
+    }
+    for own in &settings.services {
+        match services.iter_mut().find(|service| service.is(&own.name, &own.kind)) {
+            Some(service) => service.clone_from(own),
+            None => services.push(own.clone()),
+        }
+    }
+    let header = rendered
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| format!("{line}\n"));
+    Ok(header.chain(services.iter().map(Service::to_string)).collect())
 }
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).

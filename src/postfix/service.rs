@@ -1,30 +1,24 @@
 //! How Postfix runs: master(8) as a direct child.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::health::{Daemon, Targets};
-use crate::layout::{AUTH_SOCKET, QUEUE_DIRECTORY};
-use crate::supervise::service::{Readiness, Service};
+use super::{main_cf, main_cf_file};
+use crate::health::Targets;
+use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
+use crate::plan::{File, Plan};
+use crate::settings::Given;
+use crate::supervise::service::{Drain, Readiness, Service};
 
 /// Where the package puts the daemons: Debian's own `daemon_directory`.
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
-
-/// How `/healthcheck` finds it.
-pub fn daemon() -> Daemon {
-    let pid_file = Path::new(QUEUE_DIRECTORY).join("pid/master.pid");
-    Daemon {
-        name: "postfix".to_owned(),
-        pid_file,
-        process: "master".to_owned(),
-    }
-}
 
 /// `master -s` stays in the foreground and makes a session of its own. `postfix start-fg` would put a shell between us
 /// that a SIGTERM ends alone. What `postfix start` does besides is done here: postsuper(1) before every start, for a
 /// queue that was copied has files with colliding ids.
 ///
 /// It starts once Dovecot's login socket answers: an early client on port 465 would have its service throttled.
-pub fn service(environment: &[(String, String)], targets: &Targets) -> Option<Service> {
+pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan) -> Option<Service> {
     let port = targets.smtp()?.clone();
     Some(Service {
         name: "postfix",
@@ -35,7 +29,45 @@ pub fn service(environment: &[(String, String)], targets: &Targets) -> Option<Se
         preparations: vec![vec!["/usr/sbin/postsuper".to_owned()]],
         needs: Some(AUTH_SOCKET.into()),
         ready: Readiness::Greets(port, targets.source),
-        pid_file: daemon().pid_file,
+        pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
+        reads: vec![POSTFIX_CONFIG_DIRECTORY.into()],
+        drain: Some(Drain {
+            closing: closing(plan).into_iter().collect(),
+            ports: SMTP_PORTS.to_vec(),
+            queues: ["maildrop", "incoming", "active"]
+                .map(|queue| Path::new(QUEUE_DIRECTORY).join(queue))
+                .into(),
+        }),
+        farewell: Vec::new(),
+    })
+}
+
+/// Where clients hand mail over.
+const SMTP_PORTS: [u16; 3] = [25, 587, 465];
+
+/// main.cf for the time of a stop: new clients are told at once to come back later; smtpd processes that have a client
+/// read it only when that client is gone. (SIGTERM to master, `postfix stop` and `postfix drain` all cut or hang
+/// somebody.)
+fn closing(plan: &Plan) -> Option<File> {
+    let open = plan.files.iter().find(|file| file.path == main_cf_file())?;
+    let goodbye = "static:{421 4.3.2 Server is shutting down, try again later}";
+    let parameters = [
+        ("smtpd_client_restrictions", goodbye),
+        ("mua_client_restrictions", goodbye),
+        ("smtpd_delay_reject", "no"),
+    ];
+    let given = parameters.map(|(name, value)| {
+        let given = Given {
+            variable: "a stop".to_owned(),
+            value: value.to_owned(),
+            explicit: true,
+        };
+        (name.to_owned(), given)
+    });
+    let text = main_cf::with_parameters(&String::from_utf8_lossy(&open.bytes), &BTreeMap::from(given));
+    Some(File {
+        bytes: text.into_bytes(),
+        ..open.clone()
     })
 }

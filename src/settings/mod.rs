@@ -1,45 +1,78 @@
-//! The environment, read once into validated types. Pure: all mistakes come back in one report.
+//! All that a user sets, read once into validated types. Pure: all mistakes come back in one report.
 
-pub mod kind;
-pub mod network;
-mod noise;
+mod checks;
+pub mod dovecot;
+pub mod drop_ins;
+pub mod master;
+pub(crate) mod noise;
 pub mod report;
+pub mod sources;
 pub mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use self::kind::Value;
-pub use self::network::Network;
+use self::dovecot::DovecotSetting;
+use self::master::MasterSetting;
 pub use self::report::{Mistake, Report};
+pub use self::sources::{DropIn, Sources};
 use self::table::{VARIABLES, Variable};
+use crate::layout::RELAY_LOGIN;
+use crate::postfix::master_cf::Service;
 use crate::postfix::parameters::{self, Parameters};
+use crate::values::kind::{self, Value};
+use crate::values::nearest;
+use crate::values::network::Networks;
 
 /// The environment as strings: name to value.
 pub type Environment = BTreeMap<String, String>;
 
-/// A main.cf parameter that the environment sets.
+/// What the names of our variables begin with.
+pub const PREFIXES: [&str; 3] = ["POSTFIX_", "DOVECOT_", "MAILROOM_"];
+
+/// A main.cf parameter that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// The variable that set it.
+    /// The variable, or the file and line, that set it; the variable that would, where it is a default.
     pub variable: String,
     /// Its value.
     pub value: String,
+    /// It was set, and is not a default.
+    pub explicit: bool,
 }
 
-/// Everything that the environment says.
+/// A login at the relay host.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `MAILROOM_RELAYHOST_USERNAME`.
+    pub username: String,
+    /// `MAILROOM_RELAYHOST_PASSWORD`.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:<hidden>", self.username)
+    }
+}
+
+/// Everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `POSTFIX_MYHOSTNAME`.
     pub hostname: String,
     /// `POSTFIX_MYDOMAIN`, the primary domain.
     pub domain: String,
-    /// `POSTFIX_MYNETWORKS`; `None` when unset or empty.
-    pub networks: Option<Vec<Network>>,
+    /// `POSTFIX_MYNETWORKS`; `None` when unset.
+    pub networks: Option<Networks>,
     /// `POSTFIX_MESSAGE_SIZE_LIMIT` in bytes.
     pub message_size_limit: u64,
+    /// `POSTFIX_RELAYHOST`.
+    pub relayhost: String,
     /// `POSTFIX_SMTP_SASL_PASSWORD_MAPS` is not empty: log in at the relay host.
     pub relay_login: bool,
+    /// `MAILROOM_RELAYHOST_USERNAME` and `_PASSWORD`.
+    pub relay_credentials: Option<Credentials>,
     /// `POSTFIX_INET_PROTOCOLS`: `ipv4`, `ipv6` or `all`.
     pub protocols: String,
     /// `POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT`: most delivery processes of a transport; `None` for no limit of ours.
@@ -48,98 +81,151 @@ pub struct Settings {
     pub trust_gateway: bool,
     /// `MAILROOM_STOP_TIMEOUT`.
     pub stop_timeout: Duration,
+    /// `MAILROOM_ON_FAILURE` is `keep`.
+    pub keep_on_failure: bool,
     /// `TZ`.
     pub time_zone: String,
     /// main.cf parameters by their own names: the table's, with their defaults, and all others that were given.
     pub parameters: BTreeMap<String, Given>,
+    /// Changes to master.cf.
+    pub master: Vec<MasterSetting>,
+    /// Services of master.cf that drop-in files define.
+    pub services: Vec<Service>,
+    /// Dovecot settings.
+    pub dovecot: Vec<DovecotSetting>,
+    /// Files of Dovecot settings.
+    pub dovecot_files: Vec<DropIn>,
+    /// Values that nobody may see.
+    pub secrets: BTreeSet<String>,
     /// What a user should know about how a value was understood.
     pub notes: Vec<String>,
 }
 
-/// Names of environment variables that are not in our table and would have to be main.cf parameters.
-///
-/// The installed Postfix needs to be asked for its parameters only where there are some.
+/// Whether the installed Postfix needs to be asked for its parameters: only where something besides the table is set.
 pub fn needs_parameters(environment: &Environment) -> bool {
     environment
         .keys()
-        .any(|name| name.starts_with("POSTFIX_") && table::variable(name).is_none())
+        .any(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && table::variable(name).is_none())
 }
 
 impl Settings {
-    /// Reads the environment. `known` are the parameters of the installed Postfix.
-    pub fn from_environment(environment: &Environment, known: &Parameters) -> Result<Settings, Report> {
-        let mut reader = Reader {
-            environment,
-            known,
-            mistakes: Vec::new(),
-            values: BTreeMap::new(),
-        };
+    /// Reads all that is set. `known` are the parameters of the installed Postfix.
+    pub fn read(sources: &Sources, known: &Parameters) -> Result<Settings, Report> {
+        let mut reader = Reader::new(sources, known);
         reader.read_table();
-        let mut parameters = reader.read_others();
+        reader.read_others();
+        reader.add_table_parameters();
+        let services = reader.read_services(&sources.master_cf);
+        if reader.mistakes.is_empty() {
+            reader.mistakes = checks::all(&reader);
+        }
         if !reader.mistakes.is_empty() {
             return Err(Report(reader.mistakes));
         }
-        let networks = reader.networks("POSTFIX_MYNETWORKS");
-        let notes = networks.iter().filter_map(normalised_note).collect();
-        for variable in VARIABLES {
-            if let Some(given) = reader.parameter(variable) {
-                parameters
-                    .entry(variable.parameter.unwrap_or_default().to_owned())
-                    .or_insert(given);
-            }
-        }
-        Ok(Settings {
-            hostname: reader.text("POSTFIX_MYHOSTNAME"),
-            domain: reader.text("POSTFIX_MYDOMAIN"),
-            networks: (!networks.is_empty()).then_some(networks),
-            message_size_limit: reader.number("POSTFIX_MESSAGE_SIZE_LIMIT"),
-            relay_login: !reader.text("POSTFIX_SMTP_SASL_PASSWORD_MAPS").is_empty(),
-            protocols: reader.text("POSTFIX_INET_PROTOCOLS"),
-            delivery_processes: Some(reader.number("POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT")).filter(|limit| *limit > 0),
-            trust_gateway: reader.switch("MAILROOM_TRUST_GATEWAY"),
-            stop_timeout: reader.seconds("MAILROOM_STOP_TIMEOUT"),
-            time_zone: reader.text("TZ"),
-            parameters,
-            notes,
-        })
+        Ok(reader.settings(sources, services))
     }
-}
-
-fn normalised_note(network: &Network) -> Option<String> {
-    let given = network.given.as_ref()?;
-    let sign = if network.excluded { "!" } else { "" };
-    Some(format!(
-        "POSTFIX_MYNETWORKS: {given} has host bits, using {sign}{}",
-        network.net
-    ))
 }
 
 /// Reads variable after variable, gathering mistakes instead of stopping at the first.
 struct Reader<'a> {
-    environment: &'a Environment,
     known: &'a Parameters,
+    secrets: &'a BTreeSet<String>,
+    /// The environment, with the parameters of drop-in files as the variables that would set them.
+    environment: Environment,
+    /// Where such a variable stands.
+    origins: BTreeMap<String, String>,
     mistakes: Vec<Mistake>,
     values: BTreeMap<&'static str, Value>,
+    parameters: BTreeMap<String, Given>,
+    master: Vec<MasterSetting>,
+    dovecot: Vec<DovecotSetting>,
+    ignored: Vec<String>,
 }
 
-impl Reader<'_> {
-    fn mistake(&mut self, variable: &str, reason: String) {
-        let value = self.environment.get(variable).cloned().unwrap_or_default();
-        self.mistakes.push(Mistake {
-            variable: variable.to_owned(),
-            value,
-            reason,
-        });
+impl<'a> Reader<'a> {
+    fn new(sources: &'a Sources, known: &'a Parameters) -> Reader<'a> {
+        let mut reader = Reader {
+            known,
+            secrets: &sources.secrets,
+            environment: sources.environment.clone(),
+            origins: BTreeMap::new(),
+            mistakes: sources.mistakes.clone(),
+            values: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            master: Vec::new(),
+            dovecot: Vec::new(),
+            ignored: Vec::new(),
+        };
+        for file in &sources.main_cf {
+            for line in drop_ins::main_cf(file) {
+                match line {
+                    Ok(line) => reader.take_over(&line),
+                    Err(mistake) => reader.mistakes.push(mistake),
+                }
+            }
+        }
+        reader
     }
 
-    /// Reads every variable of the table, given or not. A variable that must not be empty keeps its default when it is:
-    /// compose files pass `${UNSET}` on as nothing.
+    /// A parameter of a drop-in file comes in place of whatever variable sets it.
+    fn take_over(&mut self, line: &drop_ins::Line) {
+        let variable = VARIABLES.iter().find(|variable| variable.parameter == Some(&line.name));
+        let name = variable.map_or_else(|| format!("POSTFIX_{}", line.name), |variable| variable.name.to_owned());
+        let sets_the_same = |other: &String| {
+            other
+                .strip_prefix("POSTFIX_")
+                .is_some_and(|rest| rest.eq_ignore_ascii_case(&line.name))
+                || *other == name
+        };
+        self.environment.retain(|other, _| !sets_the_same(other));
+        self.environment.insert(name.clone(), line.value.clone());
+        self.origins.insert(name, line.origin.clone());
+    }
+
+    /// How a variable is called in messages.
+    fn origin(&self, variable: &str) -> String {
+        self.origins
+            .get(variable)
+            .cloned()
+            .unwrap_or_else(|| variable.to_owned())
+    }
+
+    fn is_secret(&self, variable: &str) -> bool {
+        self.secrets.contains(variable) || table::variable(variable).is_some_and(|variable| variable.secret)
+    }
+
+    fn mistake(&mut self, variable: &str, reason: String) {
+        let mistake = self.make_mistake(variable, reason);
+        self.mistakes.push(mistake);
+    }
+
+    /// A reason may repeat a part of the value: not for secrets.
+    fn make_mistake(&self, variable: &str, reason: String) -> Mistake {
+        let secret = self.is_secret(variable);
+        let value = self.environment.get(variable).cloned().unwrap_or_default();
+        let (value, reason) = match table::variable(variable) {
+            _ if !secret => (value, reason),
+            Some(variable) => (
+                report::HIDDEN.to_owned(),
+                format!("is not allowed: must be {}", variable.kind.allowed()),
+            ),
+            None => (report::HIDDEN.to_owned(), "is not allowed".to_owned()),
+        };
+        Mistake {
+            variable: self.origin(variable),
+            value,
+            reason,
+        }
+    }
+
+    /// Reads every variable of the table, given or not. One that must not be empty keeps its default when it is: compose
+    /// files pass `${UNSET}` on as nothing.
     fn read_table(&mut self) {
         for variable in VARIABLES {
             let given = self
                 .environment
                 .get(variable.name)
-                .filter(|value| !value.trim().is_empty());
+                .filter(|value| !value.trim().is_empty() || variable.kind.parse("").is_ok());
             let text = given.map_or(variable.default, String::as_str);
             match variable.kind.parse(text) {
                 Ok(value) => {
@@ -151,91 +237,90 @@ impl Reader<'_> {
     }
 
     /// Reads all variables with our prefixes that are not in the table.
-    fn read_others(&mut self) -> BTreeMap<String, Given> {
-        let mut parameters: BTreeMap<String, Given> = BTreeMap::new();
-        for (name, value) in self.environment {
-            if table::variable(name).is_some() {
+    fn read_others(&mut self) {
+        for (name, value) in self.environment.clone() {
+            if table::variable(&name).is_some() {
                 continue;
             }
-            let Some((prefix, rest)) = ["POSTFIX_", "DOVECOT_", "MAILROOM_"]
+            let Some((prefix, rest)) = PREFIXES
                 .into_iter()
                 .find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))
             else {
                 continue;
             };
-            let parameter = self.known.find(rest).filter(|_| prefix == "POSTFIX_");
-            if parameter.is_none() && noise::is_noise(rest, value) {
+            let is_parameter = prefix == "POSTFIX_" && self.known.find(rest).is_some();
+            if !is_parameter && noise::is_noise(rest, &value) {
+                self.ignored.push(name);
                 continue;
             }
-            match self.read_parameter(prefix, rest, value, parameter) {
-                Err(reason) => self.mistake(name, reason),
-                Ok(parameter) => {
-                    let given = Given {
-                        variable: name.clone(),
-                        value: value.trim().to_owned(),
-                    };
-                    let earlier = parameters.insert(parameter.clone(), given);
-                    self.refuse_second(name, value, &parameter, earlier.as_ref());
+            let read = kind::one_line(&value).and_then(|()| match (prefix, rest.strip_prefix("MASTER_")) {
+                ("POSTFIX_", _) => self.read_parameter(&name, rest, &value),
+                ("DOVECOT_", _) => dovecot::read(&name, rest, &value).map(|setting| self.dovecot.push(setting)),
+                (_, Some(rest)) => {
+                    master::read(&name, rest, &value, self.known).map(|setting| self.master.push(setting))
                 }
+                _ => Err(self.unknown(prefix, rest)),
+            });
+            if let Err(reason) = read {
+                self.mistake(&name, reason);
             }
         }
-        parameters
     }
 
-    /// The name of the parameter that the variable sets, or why it sets none.
-    fn read_parameter(&self, prefix: &str, rest: &str, value: &str, parameter: Option<&str>) -> Result<String, String> {
-        if prefix != "POSTFIX_" {
-            return Err(self.unknown(prefix, rest));
-        }
-        let name = match parameter {
-            Some(name) => name.to_owned(),
+    fn read_parameter(&mut self, name: &str, rest: &str, value: &str) -> Result<(), String> {
+        let parameter = match self.known.find(rest) {
+            Some(parameter) => parameter.to_owned(),
             None if self.is_referred_to(rest) => rest.to_ascii_lowercase(),
-            None => return Err(self.unknown(prefix, rest)),
+            None => return Err(self.unknown("POSTFIX_", rest)),
         };
-        if let Some(reason) = parameters::owned(&name) {
+        if let Some(reason) = parameters::owned(&parameter) {
             return Err(format!("is decided by mailroom: {reason}"));
         }
-        kind::one_line(value)?;
-        Ok(name)
+        let value = self.known.check(&parameter, value)?;
+        if let Some(other) = self.other_variable_for(&parameter, &value) {
+            return Err(format!("sets {parameter}, and so does {other}: keep one of them"));
+        }
+        let given = Given {
+            variable: self.origin(name),
+            value,
+            explicit: true,
+        };
+        self.parameters.insert(parameter, given);
+        Ok(())
     }
 
     /// Two variables for one parameter (another spelling, or the seed's name and Postfix's own) must agree.
-    fn refuse_second(&mut self, name: &str, value: &str, parameter: &str, earlier: Option<&Given>) {
+    fn other_variable_for(&self, parameter: &str, value: &str) -> Option<String> {
+        let earlier = self
+            .parameters
+            .get(parameter)
+            .map(|given| (given.variable.clone(), given.value.clone()));
         let by_table = VARIABLES
             .iter()
             .find(|variable| variable.parameter == Some(parameter))
-            .and_then(|variable| {
-                let value = self.environment.get(variable.name)?.clone();
-                Some(Given {
-                    variable: variable.name.to_owned(),
-                    value,
-                })
-            });
-        if let Some(other) = earlier.cloned().or(by_table)
-            && other.value.trim() != value.trim()
-        {
-            self.mistake(
-                name,
-                format!("sets {parameter}, and so does {}: keep one of them", other.variable),
-            );
-        }
+            .and_then(|variable| Some((self.origin(variable.name), self.environment.get(variable.name)?.clone())));
+        earlier
+            .or(by_table)
+            .filter(|(_, other)| other.trim() != value)
+            .map(|(variable, _)| variable)
     }
 
     /// Whether another value uses this name as `$name`, `${name}` or `$(name)`: a parameter of the user's own.
     fn is_referred_to(&self, rest: &str) -> bool {
         let name = rest.to_ascii_lowercase();
+        let refers = |value: &String| {
+            value.split('$').skip(1).any(|reference| {
+                let reference = reference.trim_start_matches(['{', '(']);
+                let end = reference
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .unwrap_or(reference.len());
+                reference[..end] == name
+            })
+        };
         self.environment
             .iter()
-            .filter(|(other, _)| other.starts_with("POSTFIX_"))
-            .any(|(_, value)| {
-                value.split('$').skip(1).any(|reference| {
-                    let reference = reference.trim_start_matches(['{', '(']);
-                    let end = reference
-                        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                        .unwrap_or(reference.len());
-                    reference[..end] == name
-                })
-            })
+            .filter(|(other, _)| other.starts_with("POSTFIX_") || other.starts_with("MAILROOM_MASTER_"))
+            .any(|(_, value)| refers(value))
     }
 
     fn unknown(&self, prefix: &str, rest: &str) -> String {
@@ -245,14 +330,17 @@ impl Reader<'_> {
             .names()
             .filter(|_| prefix == "POSTFIX_")
             .map(|known| format!("POSTFIX_{}", known.to_ascii_uppercase()));
-        let names: Vec<String> = VARIABLES
+        let mut names: Vec<String> = VARIABLES
             .iter()
             .map(|variable| variable.name.to_owned())
             .chain(parameters)
             .collect();
+        if name.ends_with("_FILE") {
+            let files: Vec<String> = names.iter().map(|name| format!("{name}_FILE")).collect();
+            names.extend(files);
+        }
         let what = match prefix {
             "POSTFIX_" => "is not a parameter of the installed Postfix",
-            "DOVECOT_" => "is not a variable of mailroom (Dovecot has none so far)",
             _ => "is not a variable of mailroom",
         };
         match nearest(&name, names.iter().map(String::as_str)) {
@@ -261,9 +349,16 @@ impl Reader<'_> {
         }
     }
 
-    /// What main.cf gets from a variable of the table.
-    fn parameter(&self, variable: &Variable) -> Option<Given> {
-        variable.parameter?;
+    /// Adds what main.cf gets from the variables of the table.
+    fn add_table_parameters(&mut self) {
+        for variable in VARIABLES {
+            if let (Some(parameter), Some(given)) = (variable.parameter, self.table_parameter(variable)) {
+                self.parameters.entry(parameter.to_owned()).or_insert(given);
+            }
+        }
+    }
+
+    fn table_parameter(&self, variable: &Variable) -> Option<Given> {
         let value = match self.values.get(variable.name)? {
             Value::Text(text) => text.clone(),
             // 0 leaves Postfix's own limit in place.
@@ -273,9 +368,76 @@ impl Reader<'_> {
             _ => return None,
         };
         Some(Given {
-            variable: variable.name.to_owned(),
+            variable: self.origin(variable.name),
             value,
+            explicit: self
+                .environment
+                .get(variable.name)
+                .is_some_and(|value| !value.is_empty()),
         })
+    }
+
+    fn read_services(&mut self, files: &[DropIn]) -> Vec<Service> {
+        let mut services = Vec::new();
+        for file in files {
+            match drop_ins::master_cf(file) {
+                Ok(read) => services.extend(read),
+                Err(mistake) => self.mistakes.push(mistake),
+            }
+        }
+        services
+    }
+
+    fn settings(mut self, sources: &Sources, services: Vec<Service>) -> Settings {
+        let networks = self.networks();
+        let mut notes: Vec<String> = networks.iter().flat_map(Networks::notes).collect();
+        notes.extend(master::shadowed(&self.parameters, &self.master));
+        if self.text("MAILROOM_LOG_LEVEL") == "debug" {
+            notes.extend(
+                self.ignored
+                    .iter()
+                    .map(|name| format!("Ignored: {name}, of Kubernetes or a docker link")),
+            );
+        }
+        let username = self.text("MAILROOM_RELAYHOST_USERNAME");
+        let relay_credentials = (!username.is_empty()).then(|| Credentials {
+            username,
+            password: self.text("MAILROOM_RELAYHOST_PASSWORD"),
+        });
+        if relay_credentials.is_some() {
+            let given = Given {
+                variable: "MAILROOM_RELAYHOST_USERNAME".to_owned(),
+                value: format!("lmdb:{RELAY_LOGIN}"),
+                explicit: true,
+            };
+            self.parameters.insert("smtp_sasl_password_maps".to_owned(), given);
+        }
+        let secret_values = self.environment.iter().filter(|(name, _)| self.is_secret(name));
+        Settings {
+            hostname: self.text("POSTFIX_MYHOSTNAME"),
+            domain: self.text("POSTFIX_MYDOMAIN"),
+            networks,
+            message_size_limit: self.number("POSTFIX_MESSAGE_SIZE_LIMIT"),
+            relayhost: self.text("POSTFIX_RELAYHOST"),
+            relay_login: !self.text("POSTFIX_SMTP_SASL_PASSWORD_MAPS").is_empty() || relay_credentials.is_some(),
+            protocols: self.text("POSTFIX_INET_PROTOCOLS"),
+            delivery_processes: Some(self.number("POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT")).filter(|limit| *limit > 0),
+            trust_gateway: self.switch("MAILROOM_TRUST_GATEWAY"),
+            stop_timeout: self.seconds("MAILROOM_STOP_TIMEOUT"),
+            keep_on_failure: self.text("MAILROOM_ON_FAILURE") == "keep",
+            time_zone: self.text("TZ"),
+            secrets: secret_values
+                .map(|(_, value)| value.clone())
+                .filter(|value| !value.is_empty())
+                .collect(),
+            relay_credentials,
+            parameters: self.parameters,
+            master: self.master,
+            services,
+            dovecot: self.dovecot,
+            dovecot_files: sources.dovecot.clone(),
+            notes,
+        }
     }
 
     fn text(&self, name: &str) -> String {
@@ -306,27 +468,15 @@ impl Reader<'_> {
         }
     }
 
-    fn networks(&self, name: &str) -> Vec<Network> {
-        match self.values.get(name) {
-            Some(Value::Networks(networks)) => networks.clone(),
-            other => unreachable!("{name} is not a list of networks in the table: {other:?}"),
+    /// Set, even to nothing: then loopback alone is trusted.
+    fn networks(&self) -> Option<Networks> {
+        match self.values.get("POSTFIX_MYNETWORKS") {
+            Some(Value::Networks(networks)) if self.environment.contains_key("POSTFIX_MYNETWORKS") => {
+                Some(networks.clone())
+            }
+            _ => None,
         }
     }
-}
-
-/// The candidate most like `text`, if any is like it at all.
-pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = text.to_ascii_lowercase();
-    candidates
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()),
-                candidate,
-            )
-        })
-        .min_by_key(|(distance, candidate)| (*distance, candidate.len().abs_diff(text.len())))
-        .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(3))
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -343,12 +493,21 @@ mod tests {
 
     fn known() -> Parameters {
         Parameters::parse(
-            "myhostname = x\nsmtp_tls_CAfile =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\nmaillog_file =\n",
+            "myhostname = x\nsmtp_tls_CAfile =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\n\
+             maillog_file =\nvirtual_mailbox_limit = 5\nsmtpd_relay_restrictions = a\n",
+            "",
         )
     }
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, Report> {
-        Settings::from_environment(&environment(pairs), &known())
+        Settings::read(&sources(environment(pairs)), &known())
+    }
+
+    fn sources(environment: Environment) -> Sources {
+        Sources {
+            environment,
+            ..Sources::default()
+        }
     }
 
     #[test]
@@ -438,7 +597,7 @@ mod tests {
             ])
             .is_ok()
         );
-        let report = read(&[("MAILROOM_TRUST_GATEWY", "yes"), ("DOVECOT_X", "1")]).unwrap_err();
+        let report = read(&[("MAILROOM_TRUST_GATEWY", "yes"), ("DOVECOT_LISTEN", "1")]).unwrap_err();
         assert_eq!(report.0.len(), 2);
         assert!(
             report.0[1].reason.ends_with("did you mean MAILROOM_TRUST_GATEWAY?"),
@@ -447,13 +606,89 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_wrong_in_the_whole_is_found() {
+        let refused = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().0.remove(0);
+        let mistake = refused(&[("POSTFIX_VIRTUAL_MAILBOX_LIMIT", "100")]);
+        assert!(mistake.reason.contains("at least 52428800"), "{mistake:?}");
+        let mistake = refused(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit_mynetworks")]);
+        assert!(mistake.reason.contains("reject_unauth_destination"), "{mistake:?}");
+        let mistake = refused(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit, reject")]);
+        assert!(mistake.reason.contains("lets everybody relay"), "{mistake:?}");
+        let mistake = refused(&[("POSTFIX_MYNETWORKS", "10.0.0.0/8 0.0.0.0/0")]);
+        assert!(mistake.reason.contains("MAILROOM_ALLOW_OPEN_RELAY"), "{mistake:?}");
+        let open = ("MAILROOM_ALLOW_OPEN_RELAY", "yes");
+        assert!(read(&[("POSTFIX_MYNETWORKS", "0.0.0.0/0"), open]).is_ok());
+        assert!(
+            read(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit"), open]).is_err(),
+            "smtpd would not start"
+        );
+        let mistake = refused(&[("MAILROOM_RELAYHOST_USERNAME", "me"), ("POSTFIX_RELAYHOST", "[a.test]")]);
+        assert!(
+            mistake.reason.contains("MAILROOM_RELAYHOST_PASSWORD_FILE"),
+            "{mistake:?}"
+        );
+        let off = ["SMTP", "SUBMISSION", "SUBMISSIONS"].map(|name| (format!("MAILROOM_MASTER_{name}_INET"), "off"));
+        let off: Vec<(&str, &str)> = off.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert!(refused(&off).reason.contains("keep one of them"));
+        assert!(read(&off[1..]).is_ok());
+    }
+
+    #[test]
+    fn drop_in_files_are_applied_last_and_named() {
+        let file = |text: &str| Sources {
+            environment: environment(&[
+                ("POSTFIX_MYHOSTNAME", "a.example.org"),
+                ("POSTFIX_smtp_tls_cafile", "/a"),
+            ]),
+            main_cf: vec![DropIn {
+                path: "/etc/mailroom/main.cf.d/x.cf".into(),
+                text: text.to_owned(),
+            }],
+            ..Sources::default()
+        };
+        let settings = Settings::read(&file("myhostname = b.example.org\nsmtp_tls_CAfile = /b\n"), &known()).unwrap();
+        assert_eq!(settings.hostname, "b.example.org");
+        assert_eq!(settings.parameters["smtp_tls_CAfile"].value, "/b");
+        assert_eq!(
+            settings.parameters["smtp_tls_CAfile"].variable,
+            "/etc/mailroom/main.cf.d/x.cf:2"
+        );
+        let report =
+            Settings::read(&file("myhostname = b\nqueue_directory = /q\nnonsense = 1\n"), &known()).unwrap_err();
+        let named: Vec<&str> = report.0.iter().map(|mistake| mistake.variable.as_str()).collect();
+        assert_eq!(named.len(), 3);
+        assert!(
+            named
+                .iter()
+                .all(|name| name.starts_with("/etc/mailroom/main.cf.d/x.cf:")),
+            "{named:?}"
+        );
+    }
+
+    #[test]
+    fn secrets_are_never_told() {
+        let mut sources = sources(environment(&[
+            ("POSTFIX_RELAYHOST", "hunter2 hunter2"),
+            ("POSTFIX_MYHOSTNAM", "hunter2"),
+        ]));
+        sources.secrets = ["POSTFIX_RELAYHOST".to_owned(), "POSTFIX_MYHOSTNAM".to_owned()].into();
+        let report = Settings::read(&sources, &known()).unwrap_err().to_string();
+        assert!(
+            !report.contains("hunter2") && report.contains("POSTFIX_RELAYHOST=<hidden>"),
+            "{report}"
+        );
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         /// Whatever the environment holds: settings, or a report that names a variable that was given.
         #[test]
         fn any_environment_is_read_or_refused_by_name(
-            pairs in proptest::collection::btree_map("(POSTFIX_|MAILROOM_|DOVECOT_|)[A-Z_a-z]{0,20}|POSTFIX_MYNETWORKS|POSTFIX_RELAYHOST|TZ", ".{0,40}", 0..8)
+            pairs in proptest::collection::btree_map("(POSTFIX_|MAILROOM_|DOVECOT_|MAILROOM_MASTER_SMTP_INET_|)[A-Z_a-z]{0,20}|POSTFIX_(MYNETWORKS|RELAYHOST|MYHOSTNAME|MESSAGE_SIZE_LIMIT|VIRTUAL_MAILBOX_LIMIT|SMTPD_RELAY_RESTRICTIONS)|MAILROOM_RELAYHOST_(USERNAME|PASSWORD)|TZ", "[a-z0-9./:,$ ]{0,20}|.{0,40}|yes|no|[0-9]{1,9}", 0..8)
         ) {
-            match Settings::from_environment(&pairs, &known()) {
+            match Settings::read(&sources(pairs.clone()), &known()) {
                 Ok(settings) => prop_assert!(settings.parameters.values().all(|given| !given.value.contains('\n'))),
                 Err(report) => prop_assert!(report.0.iter().all(|mistake| pairs.contains_key(&mistake.variable))),
             }

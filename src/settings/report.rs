@@ -21,33 +21,39 @@ impl std::error::Error for Report {}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.len() {
-            1 => writeln!(
-                f,
-                "1 environment variable is wrong; nothing was started and nothing changed"
-            )?,
-            n => writeln!(
-                f,
-                "{n} environment variables are wrong; nothing was started and nothing changed"
-            )?,
-        }
+        let in_files = self.0.iter().any(|mistake| mistake.variable.starts_with('/'));
+        let (what, are) = match (in_files, self.0.len()) {
+            (false, 1) => ("environment variable", "is"),
+            (false, _) => ("environment variables", "are"),
+            (true, 1) => ("setting", "is"),
+            (true, _) => ("settings", "are"),
+        };
+        writeln!(
+            f,
+            "{} {what} {are} wrong; nothing was started and nothing changed",
+            self.0.len()
+        )?;
         for Mistake {
             variable,
             value,
             reason,
         } in &self.0
         {
-            write!(f, "\n  {variable}={}\n      {reason}\n", shown(variable, value))?;
+            let equals = if variable.starts_with('/') { ": " } else { "=" };
+            write!(f, "\n  {variable}{equals}{}\n      {reason}\n", shown(variable, value))?;
         }
         write!(f, "\nmailroom help-env lists every variable")
     }
 }
 
+/// Stands for a value that nobody may see.
+pub const HIDDEN: &str = "<hidden>";
+
 /// A value as it may appear in a log: secrets hidden, control characters escaped.
 pub fn shown(variable: &str, value: &str) -> String {
     const SECRET: [&str; 4] = ["PASSWORD", "SECRET", "TOKEN", "PASSWD"];
     if SECRET.iter().any(|word| variable.to_ascii_uppercase().contains(word)) && !value.is_empty() {
-        return "<hidden>".to_owned();
+        return HIDDEN.to_owned();
     }
     value
         .chars()

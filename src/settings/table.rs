@@ -15,6 +15,10 @@ pub struct Variable {
     pub default_note: &'static str,
     /// What it does, in one sentence.
     pub help: &'static str,
+    /// Nobody may see its value.
+    pub secret: bool,
+    /// The version that had it first.
+    pub since: &'static str,
     /// The main.cf parameter that takes its value, where there is exactly one.
     pub parameter: Option<&'static str>,
 }
@@ -57,6 +61,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "postfix.metabuilder.local",
         default_note: "",
         help: "Name of this server: greeting, HELO, `Received`, certificate.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("myhostname"),
     },
     Variable {
@@ -65,6 +71,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "metabuilder.local",
         default_note: "",
         help: "Primary mail domain: its accounts log in by their short names too.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("mydomain"),
     },
     Variable {
@@ -72,7 +80,9 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Networks,
         default: "",
         default_note: "the docker networks of this container, without their gateways",
-        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted.",
+        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted; set to nothing, it alone is. `/file` and `type:table` reach Postfix alone.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("mynetworks"),
     },
     Variable {
@@ -81,6 +91,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "may",
         default_note: "",
         help: "TLS towards other servers; `require` means `encrypt`.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("smtp_tls_security_level"),
     },
     Variable {
@@ -89,6 +101,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "may",
         default_note: "",
         help: "TLS on port 25; `require` means `encrypt`. 587 and 465 always need TLS.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("smtpd_tls_security_level"),
     },
     Variable {
@@ -97,6 +111,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "52428800",
         default_note: "",
         help: "Largest message in bytes, 0 for no limit.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("message_size_limit"),
     },
     Variable {
@@ -105,6 +121,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "",
         default_note: "none: mail goes to the recipient's own server",
         help: "Server that takes all outbound mail, as `[host]:port` (the host itself) or `domain` (its MX).",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("relayhost"),
     },
     Variable {
@@ -113,7 +131,29 @@ pub static VARIABLES: &[Variable] = &[
         default: "",
         default_note: "no login",
         help: "Where to look up the login for the relay host, such as `lmdb:/etc/postfix/sasl_passwd`; switches `smtp_sasl_auth_enable` on.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("smtp_sasl_password_maps"),
+    },
+    Variable {
+        name: "MAILROOM_RELAYHOST_USERNAME",
+        kind: Kind::Text,
+        default: "",
+        default_note: "no login",
+        help: "Login at the relay host; goes with `MAILROOM_RELAYHOST_PASSWORD`.",
+        secret: false,
+        since: "0.1.0",
+        parameter: None,
+    },
+    Variable {
+        name: "MAILROOM_RELAYHOST_PASSWORD",
+        kind: Kind::Text,
+        default: "",
+        default_note: "no login",
+        help: "Its password; better as `MAILROOM_RELAYHOST_PASSWORD_FILE`, the path of a file that holds it.",
+        secret: true,
+        since: "0.1.0",
+        parameter: None,
     },
     Variable {
         name: "POSTFIX_INET_PROTOCOLS",
@@ -121,6 +161,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "ipv4",
         default_note: "",
         help: "Internet protocols of Postfix and of Dovecot.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("inet_protocols"),
     },
     Variable {
@@ -129,6 +171,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "100",
         default_note: "",
         help: "Most processes of one Postfix service, hence most SMTP sessions of one port.",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("default_process_limit"),
     },
     Variable {
@@ -137,6 +181,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "0",
         default_note: "no limit of ours",
         help: "Most delivery processes of one transport (`maxproc` of smtp, relay, lmtp and virtual in master.cf).",
+        secret: false,
+        since: "0.1.0",
         parameter: None,
     },
     Variable {
@@ -145,6 +191,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "0",
         default_note: "Postfix's own limit, 20",
         help: "Most deliveries at once to one destination (`default_destination_concurrency_limit`).",
+        secret: false,
+        since: "0.1.0",
         parameter: Some("default_destination_concurrency_limit"),
     },
     Variable {
@@ -154,6 +202,18 @@ pub static VARIABLES: &[Variable] = &[
         default_note: "",
         help: "Trust the docker gateway and the container's own address too. Whoever reaches a published port may come \
                from there: only where the ports are published on 127.0.0.1.",
+        secret: false,
+        since: "0.1.0",
+        parameter: None,
+    },
+    Variable {
+        name: "MAILROOM_ALLOW_OPEN_RELAY",
+        kind: Kind::Switch,
+        default: "no",
+        default_note: "",
+        help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions that let strangers relay.",
+        secret: false,
+        since: "0.1.0",
         parameter: None,
     },
     Variable {
@@ -162,6 +222,28 @@ pub static VARIABLES: &[Variable] = &[
         default: "9s",
         default_note: "",
         help: "Time for a clean stop; docker kills after 10 s unless told otherwise.",
+        secret: false,
+        since: "0.1.0",
+        parameter: None,
+    },
+    Variable {
+        name: "MAILROOM_ON_FAILURE",
+        kind: Kind::OneOf(&[("exit", "exit"), ("keep", "keep")]),
+        default: "exit",
+        default_note: "",
+        help: "When a daemon has failed five times in two minutes: `exit` ends the container with code 1, `keep` leaves that daemon down and the other up.",
+        secret: false,
+        since: "0.1.0",
+        parameter: None,
+    },
+    Variable {
+        name: "MAILROOM_LOG_LEVEL",
+        kind: Kind::OneOf(&[("info", "info"), ("debug", "debug")]),
+        default: "info",
+        default_note: "",
+        help: "`debug` also tells which variables were taken for those of Kubernetes services and docker links.",
+        secret: false,
+        since: "0.1.0",
         parameter: None,
     },
     Variable {
@@ -170,6 +252,8 @@ pub static VARIABLES: &[Variable] = &[
         default: "UTC",
         default_note: "",
         help: "Time zone of all log lines, such as `Europe/Berlin`.",
+        secret: false,
+        since: "0.1.0",
         parameter: None,
     },
 ];
@@ -177,6 +261,49 @@ pub static VARIABLES: &[Variable] = &[
 /// The variable of that name.
 pub fn variable(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// A JSON schema (json-schema.org, 2020-12) of the environment: every variable of the table, and the shapes of all others.
+pub fn json_schema() -> serde_json::Value {
+    let property = |variable: &Variable| {
+        let mut property = serde_json::json!({
+            "type": "string",
+            "description": variable.help,
+            "x-allowed": variable.kind.allowed(),
+            "x-since": variable.since,
+        });
+        if !variable.default.is_empty() {
+            property["default"] = variable.default.into();
+        }
+        if let Kind::OneOf(words) = variable.kind {
+            property["enum"] = words.iter().map(|(word, _)| *word).collect();
+        }
+        if variable.secret {
+            property["writeOnly"] = true.into();
+        }
+        (variable.name.to_owned(), property)
+    };
+    let file = |variable: &Variable| {
+        let property = serde_json::json!({
+            "type": "string",
+            "description": format!("Path of a file that holds {}.", variable.name),
+        });
+        (format!("{}_FILE", variable.name), property)
+    };
+    let ours = || VARIABLES.iter().filter(|variable| variable.name != "TZ");
+    let properties: serde_json::Map<String, serde_json::Value> =
+        VARIABLES.iter().map(property).chain(ours().map(file)).collect();
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Environment of Mailroom",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {
+            "^POSTFIX_": { "type": "string", "description": "A parameter of main.cf (postconf(5)), in any case." },
+            "^DOVECOT_": { "type": "string", "description": "A setting of Dovecot; `__` between the levels of nested ones." },
+            "^MAILROOM_MASTER_": { "type": "string", "description": "A service of master.cf." },
+        },
+    })
 }
 
 /// The table as Markdown, as it stands in the README.

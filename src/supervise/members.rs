@@ -1,104 +1,101 @@
-//! Which processes belong to a daemon, read from /proc.
+//! The processes that belong to a daemon besides its main process.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::time::{sleep, timeout};
 
-/// What proc_pid_stat(5) says of a process, as far as it is needed here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stat {
-    name: String,
-    state: char,
-    group: i32,
-    session: i32,
-}
+use super::POLL;
+use crate::system::proc::{self, Stat};
 
-impl Stat {
-    fn read(pid: i32) -> Option<Stat> {
-        Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
+/// How long what was asked to end may take.
+const GRACE: Duration = Duration::from_millis(500);
+/// A process that ends may have handed its last words to another, which ends with the next: time to pass them on.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
-    /// `pid (name) state ppid pgrp session …`; the name may hold anything, so the last `)` ends it.
-    fn parse(line: &str) -> Option<Stat> {
-        let (before, after) = line.rsplit_once(") ")?;
-        let (_, name) = before.split_once('(')?;
-        let mut fields = after.split(' ');
-        let state = fields.next()?.chars().next()?;
-        let mut number = || fields.next()?.parse::<i32>().ok();
-        let _parent = number()?;
-        Some(Stat {
-            name: name.to_owned(),
-            state,
-            group: number()?,
-            session: number()?,
-        })
-    }
-
-    fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X')
-    }
-}
-
-/// The process that a pid file names, if it is alive and has that name.
+/// The process that a pid file names, if it is alive, in this container, and has that name.
 pub fn from_pid_file(path: &Path, name: &str) -> Option<Pid> {
     let pid: i32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
     let stat = Stat::read(pid)?;
-    (stat.is_alive() && stat.name == name).then(|| Pid::from_raw(pid))
+    (stat.is_alive() && stat.name == name && proc::is_in_this_container(pid)).then(|| Pid::from_raw(pid))
 }
 
 /// The live processes that descend from a daemon's main process: they share its session or its process group, also
 /// once it is gone.
-pub fn of(main: Pid) -> Vec<Pid> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| belongs(*pid, main.as_raw()))
-        .map(Pid::from_raw)
+fn of(main: Pid) -> Vec<(Pid, Stat)> {
+    let belong = |(pid, stat): &(i32, Stat)| belongs(*pid, stat, main.as_raw()) && proc::is_in_this_container(*pid);
+    proc::all()
+        .into_iter()
+        .filter(belong)
+        .map(|(pid, stat)| (Pid::from_raw(pid), stat))
         .collect()
 }
 
-fn belongs(pid: i32, main: i32) -> bool {
-    pid != main && Stat::read(pid).is_some_and(|stat| stat.is_alive() && (stat.group == main || stat.session == main))
+fn belongs(pid: i32, stat: &Stat, main: i32) -> bool {
+    pid != main && stat.is_alive() && (stat.group == main || stat.session == main)
 }
 
-/// Signals each of them. The process is held by a pidfd and looked at again, so that a number which meanwhile went to
-/// another process is not signalled.
-pub fn signal(main: Pid, signal: Signal) {
-    for member in of(main) {
+/// Signals those that `chosen` accepts by name; returns how many there are. Each is held by a pidfd and looked at again,
+/// so that a number which meanwhile went to another process is not signalled.
+fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {
+    let members: Vec<_> = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name)).collect();
+    for (member, _) in &members {
         let Some(pid) = rustix::process::Pid::from_raw(member.as_raw()) else {
             continue;
         };
         let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else {
             continue;
         };
-        if belongs(member.as_raw(), main.as_raw()) {
+        if Stat::read(member.as_raw()).is_some_and(|stat| belongs(member.as_raw(), &stat, main.as_raw())) {
             let _ = pidfd_send_signal(&held, signal);
         }
     }
+    members.len()
+}
+
+/// Kills all of them.
+pub fn kill(main: Pid) {
+    signal(main, Signal::KILL, |_| true);
+}
+
+/// Ends all of them, in order: asks, waits a moment, kills. An old process that keeps a listener open would take half of
+/// the connections meant for the new one. `farewell` is the service's.
+pub async fn end(main: Pid, farewell: &[Vec<&'static str>]) {
+    let (last, first) = farewell
+        .split_last()
+        .map_or((None, farewell), |(last, first)| (Some(last), first));
+    for place in first {
+        if end_those(main, |name| place.contains(&name)).await {
+            sleep(LAST_WORDS).await;
+        }
+    }
+    end_those(main, |name| !last.is_some_and(|last| last.contains(&name))).await;
+    end_those(main, |_| true).await;
+}
+
+/// Returns whether there were any.
+async fn end_those(main: Pid, chosen: impl Fn(&str) -> bool) -> bool {
+    if signal(main, Signal::TERM, &chosen) == 0 {
+        return false;
+    }
+    let gone = || async {
+        while of(main).iter().any(|(_, stat)| chosen(&stat.name)) {
+            sleep(POLL).await;
+        }
+    };
+    if timeout(GRACE, gone()).await.is_err() {
+        signal(main, Signal::KILL, &chosen);
+        let _ = timeout(GRACE, gone()).await;
+    }
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stat_lines_with_odd_names() {
-        let stat = Stat::parse("7 (a) b (c) S 1 5 6 0 -1 4194560").unwrap();
-        assert_eq!(
-            stat,
-            Stat {
-                name: "a) b (c".into(),
-                state: 'S',
-                group: 5,
-                session: 6
-            }
-        );
-        assert_eq!(Stat::parse("7 (a"), None);
-    }
 
     #[test]
     fn a_pid_file_with_another_process_names_nobody() {

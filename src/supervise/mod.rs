@@ -1,13 +1,15 @@
 //! Keeps services running. Knows nothing of mail: it is given descriptions, and [`policy`] decides.
 
+mod drain;
 pub mod members;
 pub mod policy;
 pub mod service;
+mod start;
+pub mod status;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,68 +17,75 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
-use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use self::policy::{Action, Ended, Event, Id, News, State, step};
+use self::policy::{Action, Ended, Event, Id, News, OnFailure, State, step};
 use self::service::{Readiness, Service};
-use crate::health::probe;
+use self::status::Status;
 use crate::logs::Logs;
-use crate::system::files;
 use crate::system::processes::{Exit, Processes};
+use crate::system::{panics, proc};
 
 /// Between two looks at something that gives no notice.
 const POLL: Duration = Duration::from_millis(10);
 /// Between two looks for a process that somebody starts by hand, which takes seconds.
 const ADOPTION_POLL: Duration = Duration::from_millis(200);
-/// How long what is left of a service may take to end by itself.
-const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
-/// Longest run of a preparation.
-const PREPARATION_LIMIT: Duration = Duration::from_secs(60);
-/// Longest wait for a socket that a service needs.
-const NEED_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a main process that was asked to end may take before the others are asked, too.
+const ALONE: Duration = Duration::from_millis(300);
+
+/// What is asked of a running supervisor.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// End everything; asked again: hurry.
+    Stop,
+    /// What the service of this name reads has changed, and so may its description: this is it from here on.
+    Reload(Box<Service>),
+}
+
+/// How long a stop may take, and what too many failures lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// All of a stop happens within this time.
+    pub stop_budget: Duration,
+    /// After too many failures of a service.
+    pub on_failure: OnFailure,
+}
 
 /// Runs the services until a stop was asked for, or one failed too often. Returns the exit code.
-///
-/// `stop` yields an item for each request to stop.
 pub async fn supervise(
     services: Vec<Service>,
-    mut stop: UnboundedReceiver<()>,
-    stop_budget: Duration,
+    limits: Limits,
+    mut requests: UnboundedReceiver<Request>,
     processes: Processes,
     logs: Logs,
 ) -> u8 {
     let (events, mut happened) = unbounded_channel();
-    let slots = services.iter().map(|_| Slot::default()).collect();
-    let mut state = State::new(services.len(), stop_budget);
-    let services = services.into_iter().map(Rc::new).collect();
     let mut supervisor = Supervisor {
-        services,
-        slots,
+        state: State::new(services.len(), limits.stop_budget, limits.on_failure),
+        slots: services.iter().map(|_| Slot::default()).collect(),
+        status: Status::default(),
+        services: services.into_iter().map(Rc::new).collect(),
         events,
         processes,
         logs,
         begun: Instant::now(),
     };
-    let mut event = Event::Begin;
+    let mut event = Some(Event::Begin);
     loop {
-        let (next, actions) = step(state, event, supervisor.begun.elapsed());
-        state = next;
-        for action in actions {
-            if let Some(code) = supervisor.act(action) {
-                return code;
-            }
+        // An event whose handling panics is told and left; the services run on.
+        if let Some(event) = event
+            && let Some(Some(code)) = panics::contain(|| supervisor.advance(event))
+        {
+            return code;
         }
-        let tick = state
-            .next_tick()
-            .map(|due| due.saturating_sub(supervisor.begun.elapsed()));
+        let tick = supervisor.until_next_tick();
         event = tokio::select! {
-            Some(()) = stop.recv() => Event::Stop,
-            // A message from an instance that is gone changes nothing.
-            Some(message) = happened.recv() => supervisor.current(message).unwrap_or(Event::Tick),
-            () = sleep(tick.unwrap_or(Duration::MAX)), if tick.is_some() => Event::Tick,
+            Some(request) = requests.recv() => supervisor.event_of(request),
+            Some(message) = happened.recv() => supervisor.current(message),
+            () = sleep(tick.unwrap_or(Duration::MAX)), if tick.is_some() => Some(Event::Tick),
         };
     }
 }
@@ -94,6 +103,7 @@ enum What {
     Found(Pid),
     Ready,
     Exited(Exit),
+    Drained,
     Cleared,
 }
 
@@ -106,16 +116,21 @@ struct Slot {
     main: Option<Pid>,
     /// Holds the main process, so that its number cannot come to mean another.
     held: Option<OwnedFd>,
-    started: Option<Instant>,
     preparation: Option<JoinHandle<()>>,
     adoption: Option<JoinHandle<()>>,
     readiness: Option<JoinHandle<()>>,
+    drain: Option<JoinHandle<()>>,
+    farewell: Option<JoinHandle<()>>,
     last_exit: Option<Exit>,
+    /// How often the kernel had run out of memory when it started; `None` once that explains its end.
+    out_of_memory_kills: Option<u64>,
 }
 
 struct Supervisor {
+    state: State,
     services: Vec<Rc<Service>>,
     slots: Vec<Slot>,
+    status: Status,
     events: UnboundedSender<Message>,
     processes: Processes,
     logs: Logs,
@@ -123,6 +138,34 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Takes the next step; `Some` ends everything.
+    fn advance(&mut self, event: Event) -> Option<u8> {
+        let (state, actions) = step(self.state.clone(), event, self.begun.elapsed());
+        self.state = state;
+        let code = actions.into_iter().find_map(|action| self.act(action));
+        let words = |id: Id| (self.services[id].name, self.state.phase(id).word());
+        if let Err(error) = self.status.write((0..self.services.len()).map(words).collect()) {
+            self.logs.own(format!("the health check cannot be told more: {error}"));
+        }
+        code
+    }
+
+    fn until_next_tick(&self) -> Option<Duration> {
+        let due = self.state.next_tick()?;
+        Some(due.saturating_sub(self.begun.elapsed()))
+    }
+
+    fn event_of(&mut self, request: Request) -> Option<Event> {
+        match request {
+            Request::Stop => Some(Event::Stop),
+            Request::Reload(service) => {
+                let id = self.services.iter().position(|known| known.name == service.name)?;
+                self.services[id] = Rc::new(*service);
+                Some(Event::Reload(id))
+            }
+        }
+    }
+
     /// The policy's event for a message, unless it comes from an earlier instance.
     fn current(&mut self, message: Message) -> Option<Event> {
         let Message { id, instance, what } = message;
@@ -142,8 +185,11 @@ impl Supervisor {
                 slot.held = None;
                 slot.last_exit = Some(exit);
                 stop_task(&mut slot.readiness);
+                stop_task(&mut slot.drain);
+                stop_task(&mut slot.farewell);
                 Event::Exited(id, ended(exit), jitter())
             }
+            What::Drained => Event::Drained(id),
             What::Cleared => Event::Cleared(id),
         })
     }
@@ -155,11 +201,13 @@ impl Supervisor {
             Action::CancelPreparation(id) => stop_task(&mut self.slots[id].preparation),
             Action::Spawn(id) => self.spawn(id),
             Action::AwaitAdoption(id) => self.await_adoption(id),
-            Action::Terminate(id) => self.signal(id, Signal::TERM),
+            Action::Reload(id) => signal(&self.slots[id], Signal::HUP),
+            Action::Drain(id) => self.drain(id),
+            Action::Terminate(id) => self.terminate(id),
             Action::Kill(id) => {
-                self.signal(id, Signal::KILL);
+                signal(&self.slots[id], Signal::KILL);
                 if let Some(main) = self.slots[id].main {
-                    members::signal(main, Signal::KILL);
+                    members::kill(main);
                 }
             }
             Action::Clear(id) => self.clear(id),
@@ -171,9 +219,9 @@ impl Supervisor {
 
     fn tell(&self, id: Id, news: News) {
         let Service { name, command, .. } = &*self.services[id];
-        let exit = self.slots[id].last_exit;
-        let how = exit.map_or("could not be started".to_owned(), |exit| exit.to_string());
-        self.logs.own(match news {
+        let how = self.how_it_ended(id);
+        let too_often = format!("{name} {how} and has failed too often ({})", command.join(" "));
+        let told = match news {
             News::Ready(took) => format!("{name} is ready after {} ms", took.as_millis()),
             News::Again(pause) => format!("{name} {how}; it is started again in {} ms", pause.as_millis()),
             News::Held(pause) => format!(
@@ -181,12 +229,31 @@ impl Supervisor {
                 pause.as_secs()
             ),
             News::Adopted => format!("{name} was started by hand; it is watched from here on"),
-            News::GivenUp => format!(
-                "{name} {how} and has failed too often; everything ends ({})",
-                command.join(" ")
-            ),
+            News::GivenUp => format!("{too_often}; everything ends; its last lines:"),
+            News::LeftDown => format!("{too_often}; it is left down (MAILROOM_ON_FAILURE=keep); its last lines:"),
             News::Killed => format!("{name} did not end in time and is killed"),
-        });
+        };
+        self.logs.own(told);
+        if matches!(news, News::GivenUp | News::LeftDown) {
+            self.logs.repeat(name);
+        }
+    }
+
+    fn how_it_ended(&self, id: Id) -> String {
+        let slot = &self.slots[id];
+        let killed = slot.last_exit == Some(Exit::Signal(Signal::KILL.as_raw()));
+        match slot.last_exit {
+            None => "could not be started".to_owned(),
+            Some(_)
+                if killed
+                    && slot
+                        .out_of_memory_kills
+                        .is_some_and(|before| before < proc::out_of_memory_kills()) =>
+            {
+                "was killed, possibly because memory ran out".to_owned()
+            }
+            Some(exit) => exit.to_string(),
+        }
     }
 
     fn reporter(&self, id: Id) -> Reporter {
@@ -210,7 +277,7 @@ impl Supervisor {
             if let Some(pid) = found {
                 return report.send(What::Found(pid));
             }
-            match prepare(&service, earlier, &processes).await {
+            match start::prepare(&service, earlier, &processes).await {
                 Ok(()) => report.send(What::Prepared),
                 Err(error) => {
                     logs.own(format!("{}: {error}", service.name));
@@ -243,7 +310,7 @@ impl Supervisor {
         let slot = &mut self.slots[id];
         slot.main = Some(child.pid);
         slot.held = hold(child.pid).ok();
-        slot.started = Some(Instant::now());
+        slot.out_of_memory_kills = Some(proc::out_of_memory_kills());
         spawn_local(self.logs.clone().follow(service.name, child.stdout));
         spawn_local(self.logs.clone().follow(service.name, child.stderr));
         spawn_local(async move {
@@ -256,8 +323,8 @@ impl Supervisor {
     fn await_readiness(&mut self, id: Id) {
         let report = self.reporter(id);
         let task = match &self.services[id].ready {
-            Readiness::Notify(path) => match bind_notify_socket(path) {
-                Ok(socket) => spawn_local(await_notification(socket, report)),
+            Readiness::Notify(path) => match start::bind_notify_socket(path) {
+                Ok(socket) => spawn_local(start::await_notification(socket, move || report.send(What::Ready))),
                 Err(error) => {
                     self.logs.own(format!("{}: {error}", path.display()));
                     return;
@@ -266,9 +333,7 @@ impl Supervisor {
             Readiness::Greets(port, source) => {
                 let (port, source) = (port.clone(), *source);
                 spawn_local(async move {
-                    while !greets(&port, source).await {
-                        sleep(POLL).await;
-                    }
+                    start::await_greeting(&port, source).await;
                     report.send(What::Ready);
                 })
             }
@@ -284,7 +349,7 @@ impl Supervisor {
         let slot = &mut self.slots[id];
         stop_task(&mut slot.adoption);
         slot.main = Some(pid);
-        slot.started = Some(Instant::now());
+        slot.out_of_memory_kills = Some(proc::out_of_memory_kills());
         let watched = held.try_clone();
         slot.held = Some(held);
         spawn_local(async move {
@@ -318,18 +383,46 @@ impl Supervisor {
         }));
     }
 
-    fn signal(&self, id: Id, signal: Signal) {
-        if let Some(held) = &self.slots[id].held {
-            let _ = pidfd_send_signal(held, signal);
-        }
+    fn drain(&mut self, id: Id) {
+        let (service, report, logs) = (Rc::clone(&self.services[id]), self.reporter(id), self.logs.clone());
+        let held = self.slots[id].held.as_ref().and_then(|held| held.try_clone().ok());
+        self.slots[id].drain = Some(spawn_local(async move {
+            if let Some(drain) = &service.drain {
+                let reload = || {
+                    logs.own(format!("{} takes no new clients and finishes its work", service.name));
+                    let _ = held.as_ref().map(|held| pidfd_send_signal(held, Signal::HUP));
+                };
+                drain::finish(drain, reload, |error| logs.own(format!("{}: {error}", service.name))).await;
+            }
+            report.send(What::Drained);
+        }));
+    }
+
+    /// A main process that has only just started may not notice; one that did may wait for its own, and they for something
+    /// that never comes. So it is asked again, and they too.
+    fn terminate(&mut self, id: Id) {
+        let service = Rc::clone(&self.services[id]);
+        let slot = &mut self.slots[id];
+        stop_task(&mut slot.drain);
+        signal(slot, Signal::TERM);
+        let (Some(main), Some(held)) = (slot.main, slot.held.as_ref().and_then(|held| held.try_clone().ok())) else {
+            return;
+        };
+        slot.farewell = Some(spawn_local(async move {
+            loop {
+                sleep(ALONE).await;
+                let _ = pidfd_send_signal(&held, Signal::TERM);
+                members::end(main, &service.farewell).await;
+            }
+        }));
     }
 
     fn clear(&mut self, id: Id) {
         stop_task(&mut self.slots[id].adoption);
-        let (report, main) = (self.reporter(id), self.slots[id].main);
+        let (report, main, service) = (self.reporter(id), self.slots[id].main, Rc::clone(&self.services[id]));
         spawn_local(async move {
             if let Some(main) = main {
-                end_members(main).await;
+                members::end(main, &service.farewell).await;
             }
             report.send(What::Cleared);
         });
@@ -360,6 +453,12 @@ fn stop_task(task: &mut Option<JoinHandle<()>>) {
     }
 }
 
+fn signal(slot: &Slot, signal: Signal) {
+    if let Some(held) = &slot.held {
+        let _ = pidfd_send_signal(held, signal);
+    }
+}
+
 fn hold(pid: Pid) -> io::Result<OwnedFd> {
     let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
@@ -385,103 +484,4 @@ fn jitter() -> u8 {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     now.subsec_micros().to_le_bytes()[0]
-}
-
-async fn prepare(service: &Service, earlier: Option<Pid>, processes: &Processes) -> io::Result<()> {
-    if let Some(earlier) = earlier {
-        end_members(earlier).await;
-    }
-    for path in &service.stale_files {
-        files::remove(path)?;
-    }
-    for preparation in &service.preparations {
-        let mut command = Command::new(&preparation[0]);
-        command
-            .args(&preparation[1..])
-            .env_clear()
-            .envs(service.environment.iter().cloned());
-        let output = processes.output(&mut command, PREPARATION_LIMIT).await?;
-        if !output.exit.is_success() {
-            let said = output.stderr.trim();
-            return Err(io::Error::other(format!(
-                "{} {}: {said}",
-                preparation.join(" "),
-                output.exit
-            )));
-        }
-    }
-    match &service.needs {
-        Some(socket) => await_socket(socket).await,
-        None => Ok(()),
-    }
-}
-
-async fn await_socket(path: &Path) -> io::Result<()> {
-    let accepts = async {
-        while UnixStream::connect(path).await.is_err() {
-            sleep(POLL).await;
-        }
-    };
-    timeout(NEED_LIMIT, accepts).await.map_err(|_| {
-        io::Error::other(format!(
-            "{} was not there within {} s",
-            path.display(),
-            NEED_LIMIT.as_secs()
-        ))
-    })
-}
-
-/// Ends what is left of a service: asks, waits a moment, kills. An old process that keeps a listener open would take
-/// half of the connections meant for the new one.
-async fn end_members(main: Pid) {
-    if members::of(main).is_empty() {
-        return;
-    }
-    members::signal(main, Signal::TERM);
-    let gone = async {
-        while !members::of(main).is_empty() {
-            sleep(POLL).await;
-        }
-    };
-    if timeout(LEFTOVER_GRACE, gone).await.is_err() {
-        members::signal(main, Signal::KILL);
-        let _ = timeout(LEFTOVER_GRACE, async {
-            while !members::of(main).is_empty() {
-                sleep(POLL).await;
-            }
-        })
-        .await;
-    }
-}
-
-fn bind_notify_socket(path: &Path) -> io::Result<UnixDatagram> {
-    files::remove(path)?;
-    UnixDatagram::bind(path)
-}
-
-/// Keeps the socket open and empty also after `READY=1`: daemons notify about reloads, too.
-async fn await_notification(socket: UnixDatagram, report: Reporter) {
-    let mut buffer = [0; 4096];
-    while let Ok(length) = socket.recv(&mut buffer).await {
-        if buffer[..length]
-            .split(|byte| *byte == b'\n')
-            .any(|line| line == b"READY=1")
-        {
-            report.send(What::Ready);
-        }
-    }
-}
-
-/// One probe, on a thread of its own: it blocks.
-async fn greets(port: &crate::health::Port, source: Option<std::net::IpAddr>) -> bool {
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    let port = port.clone();
-    let probe = move || {
-        let _ = answer.send(probe::greet(&port, source).is_ok());
-    };
-    std::thread::Builder::new()
-        .name("readiness".to_owned())
-        .spawn(probe)
-        .is_ok()
-        && answered.await.unwrap_or(false)
 }

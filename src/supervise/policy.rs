@@ -2,6 +2,8 @@
 //!
 //! Services are numbered in the order in which they are started; they are stopped in the reverse order, one after the
 //! other, within one budget. Time is the time since the start of the supervisor.
+//!
+//! The tests explore every state that two services can reach within some number of events.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ const MOST_FAILURES: usize = 5;
 const FAILURE_WINDOW: Duration = Duration::from_secs(120);
 /// How long a service that was stopped by hand may stay so.
 pub const HOLD: Duration = Duration::from_secs(10);
+/// How long whoever is asked to hurry may still take.
+const HURRY: Duration = Duration::from_millis(500);
 /// Exit code after too many failures.
 pub const EXIT_FAILED: u8 = 1;
 
@@ -38,8 +42,12 @@ pub enum Event {
     Ready(Id),
     /// Its main process is gone.
     Exited(Id, Ended, Jitter),
+    /// What it was busy with when the stop came is done.
+    Drained(Id),
     /// No process of it is left.
     Cleared(Id),
+    /// Its configuration has changed.
+    Reload(Id),
     /// Stop everything; said again: hurry.
     Stop,
     /// Time has passed.
@@ -69,6 +77,10 @@ pub enum Action {
     Spawn(Id),
     /// Look for a process that somebody starts by hand; then `Adopted`.
     AwaitAdoption(Id),
+    /// Have the main process read its configuration again.
+    Reload(Id),
+    /// Take no new work, finish what there is; then `Drained`.
+    Drain(Id),
     /// Ask the main process to end.
     Terminate(Id),
     /// Kill the main process and all that belong to it.
@@ -92,14 +104,16 @@ pub enum News {
     Held(Duration),
     /// It was started by hand.
     Adopted,
-    /// It failed too often.
+    /// It failed too often, and everything ends.
     GivenUp,
+    /// It failed too often and stays down, for that was asked for.
+    LeftDown,
     /// It did not end in its time and was killed.
     Killed,
 }
 
 /// What a service is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nothing yet.
     Down,
@@ -125,6 +139,11 @@ pub enum Phase {
         /// When it is started again.
         until: Duration,
     },
+    /// It takes no new work and finishes what it has.
+    Draining {
+        /// When it has to end all the same.
+        until: Duration,
+    },
     /// Its main process was asked to end.
     Stopping {
         /// When it is killed.
@@ -134,37 +153,75 @@ pub enum Phase {
     Clearing,
     /// Nothing of it is left.
     Stopped,
+    /// It failed too often and is left down.
+    Failed,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Phase {
+    /// Its main process is there.
+    pub fn is_alive(self) -> bool {
+        matches!(
+            self,
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Draining { .. } | Phase::Stopping { .. }
+        )
+    }
+
+    /// The word for it in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Down | Phase::Preparing | Phase::Starting { .. } => "starting",
+            Phase::Running { .. } => "running",
+            Phase::Backoff { .. } => "crashed, to be started again",
+            Phase::Held { .. } => "stopped by hand",
+            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Clearing => "stopping",
+            Phase::Stopped => "stopped",
+            Phase::Failed => "left down after too many failures",
+        }
+    }
+}
+
+/// What happens when a service fails too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFailure {
+    /// Everything ends, so that whoever runs the container sees it.
+    Exit,
+    /// It is left down, the others go on.
+    Keep,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Service {
     phase: Phase,
+    /// Its configuration changed while it could not be told yet.
+    reload: bool,
     /// Crashes since it was last stable.
     consecutive: u32,
     /// Times of the failures within the window.
     failures: Vec<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Stopping {
     since: Duration,
     code: u8,
 }
 
 /// The state of all services.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     services: Vec<Service>,
     stopping: Option<Stopping>,
     stop_budget: Duration,
+    on_failure: OnFailure,
     exited: bool,
 }
 
 impl State {
     /// Of so many services, none started. All of a stop happens within `stop_budget`.
-    pub fn new(services: usize, stop_budget: Duration) -> State {
+    pub fn new(services: usize, stop_budget: Duration, on_failure: OnFailure) -> State {
         let service = Service {
             phase: Phase::Down,
+            reload: false,
             consecutive: 0,
             failures: Vec::new(),
         };
@@ -172,6 +229,7 @@ impl State {
             services: vec![service; services],
             stopping: None,
             stop_budget,
+            on_failure,
             exited: false,
         }
     }
@@ -183,8 +241,11 @@ impl State {
 
     /// When a `Tick` is due, if nothing happens before.
     pub fn next_tick(&self) -> Option<Duration> {
+        if self.exited {
+            return None;
+        }
         let due = self.services.iter().filter_map(|service| match service.phase {
-            Phase::Backoff { until } | Phase::Held { until } => Some(until),
+            Phase::Backoff { until } | Phase::Held { until } | Phase::Draining { until } => Some(until),
             Phase::Stopping { kill_at } => Some(kill_at),
             _ => None,
         });
@@ -193,17 +254,20 @@ impl State {
 
     /// The end of the budget, whatever is still there.
     fn give_up_at(&self) -> Option<Duration> {
-        self.stopping
-            .filter(|_| !self.exited)
-            .map(|stopping| stopping.since + self.stop_budget)
+        self.stopping.map(|stopping| stopping.since + self.stop_budget)
     }
 
-    /// The main process of the last service has nine tenths of the budget, those before it their share.
+    /// Six tenths of the budget are for the work in hand.
+    fn drain_until(&self, now: Duration) -> Duration {
+        self.stopping.map_or(now, |stopping| stopping.since) + self.stop_budget * 6 / 10
+    }
+
+    /// Three tenths are shared by the main processes, in the order in which they end; the last is for what they leave.
     fn kill_at(&self, id: Id, now: Duration) -> Duration {
         let since = self.stopping.map_or(now, |stopping| stopping.since);
         let count = u32::try_from(self.services.len()).unwrap_or(1);
         let turn = u32::try_from(self.services.len() - id).unwrap_or(1);
-        since + self.stop_budget * 9 / 10 * turn / count
+        since + self.stop_budget * 6 / 10 + self.stop_budget * 3 / 10 * turn / count
     }
 }
 
@@ -221,6 +285,7 @@ pub fn step(mut state: State, event: Event, now: Duration) -> (State, Vec<Action
         }
         Event::Prepared(id) if state.services[id].phase == Phase::Preparing => {
             state.services[id].phase = Phase::Starting { since: now };
+            state.services[id].reload = false;
             actions.push(Action::Spawn(id));
         }
         Event::PreparationFailed(id, jitter) if is_underway(state.services[id].phase) => {
@@ -231,16 +296,27 @@ pub fn step(mut state: State, event: Event, now: Duration) -> (State, Vec<Action
             if let Phase::Starting { since } = state.services[id].phase {
                 state.services[id].phase = Phase::Running { since };
                 actions.push(Action::Tell(id, News::Ready(now.saturating_sub(since))));
+                if std::mem::take(&mut state.services[id].reload) && state.stopping.is_none() {
+                    actions.push(Action::Reload(id));
+                }
             }
         }
         Event::Exited(id, ended, jitter) => exited(&mut state, id, ended, jitter, now, &mut actions),
+        Event::Reload(id) if state.stopping.is_none() => reload(&mut state, id, &mut actions),
+        Event::Drained(id) if matches!(state.services[id].phase, Phase::Draining { .. }) => {
+            terminate(&mut state, id, now, &mut actions);
+        }
         Event::Cleared(id) if state.services[id].phase == Phase::Clearing => {
             state.services[id].phase = Phase::Stopped;
             stop_next(&mut state, now, &mut actions);
         }
         Event::Stop => stop(&mut state, now, &mut actions),
         Event::Tick => tick(&mut state, now, &mut actions),
-        Event::Prepared(_) | Event::PreparationFailed(..) | Event::Cleared(_) => {}
+        Event::Prepared(_)
+        | Event::PreparationFailed(..)
+        | Event::Drained(_)
+        | Event::Cleared(_)
+        | Event::Reload(_) => {}
     }
     (state, actions)
 }
@@ -254,17 +330,22 @@ fn prepare(state: &mut State, id: Id, actions: &mut Vec<Action>) {
     actions.push(Action::Prepare(id));
 }
 
+/// A process that does not serve yet may not take the signal; one that is not there yet reads the new configuration.
+fn reload(state: &mut State, id: Id, actions: &mut Vec<Action>) {
+    match state.services[id].phase {
+        Phase::Running { .. } => actions.push(Action::Reload(id)),
+        Phase::Starting { .. } => state.services[id].reload = true,
+        _ => {}
+    }
+}
+
 fn adopted(state: &mut State, id: Id, now: Duration, actions: &mut Vec<Action>) {
     match state.services[id].phase {
         // Whoever starts a service while everything stops has it stopped again.
-        Phase::Clearing | Phase::Stopped => {
-            state.services[id].phase = Phase::Stopping {
-                kill_at: state.kill_at(id, now),
-            };
-            actions.push(Action::Terminate(id));
-        }
+        Phase::Clearing | Phase::Stopped => terminate(state, id, now, actions),
         Phase::Preparing | Phase::Held { .. } => {
             state.services[id].phase = Phase::Starting { since: now };
+            state.services[id].reload = false;
             actions.push(Action::Tell(id, News::Adopted));
         }
         _ => {}
@@ -274,7 +355,7 @@ fn adopted(state: &mut State, id: Id, now: Duration, actions: &mut Vec<Action>) 
 fn exited(state: &mut State, id: Id, ended: Ended, jitter: Jitter, now: Duration, actions: &mut Vec<Action>) {
     let phase = state.services[id].phase;
     let (Phase::Starting { since } | Phase::Running { since }) = phase else {
-        if matches!(phase, Phase::Stopping { .. }) {
+        if matches!(phase, Phase::Draining { .. } | Phase::Stopping { .. }) {
             clear(state, id, actions);
         }
         return;
@@ -305,9 +386,14 @@ fn failed(state: &mut State, id: Id, now: Duration, jitter: Jitter, actions: &mu
     service.failures.push(now);
     if service.failures.len() >= MOST_FAILURES {
         // Its process is gone already: what is left of it is cleared like all else.
-        service.phase = Phase::Down;
-        actions.push(Action::Tell(id, News::GivenUp));
-        begin_stop(state, EXIT_FAILED, now, actions);
+        service.phase = Phase::Failed;
+        match state.on_failure {
+            OnFailure::Keep => actions.push(Action::Tell(id, News::LeftDown)),
+            OnFailure::Exit => {
+                actions.push(Action::Tell(id, News::GivenUp));
+                begin_stop(state, EXIT_FAILED, now, actions);
+            }
+        }
         return;
     }
     let pause = backoff(service.consecutive, jitter);
@@ -332,10 +418,13 @@ fn stop(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     // Asked again: whoever has not ended yet is killed.
     for id in 0..state.services.len() {
         match state.services[id].phase {
-            Phase::Stopping { .. } => state.services[id].phase = Phase::Stopping { kill_at: now },
-            Phase::Starting { .. } | Phase::Running { .. } => begin_stop_of(state, id, now, actions),
-            _ => {}
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Draining { .. } => {
+                terminate(state, id, now, actions);
+            }
+            Phase::Stopping { .. } => {}
+            _ => continue,
         }
+        state.services[id].phase = Phase::Stopping { kill_at: now + HURRY };
     }
     tick(state, now, actions);
 }
@@ -348,14 +437,15 @@ fn begin_stop(state: &mut State, code: u8, now: Duration, actions: &mut Vec<Acti
                 actions.push(Action::CancelPreparation(id));
                 clear(state, id, actions);
             }
-            Phase::Down | Phase::Backoff { .. } | Phase::Held { .. } => clear(state, id, actions),
+            Phase::Down | Phase::Backoff { .. } | Phase::Held { .. } | Phase::Failed => clear(state, id, actions),
             _ => {}
         }
     }
     stop_next(state, now, actions);
 }
 
-fn begin_stop_of(state: &mut State, id: Id, kill_at: Duration, actions: &mut Vec<Action>) {
+fn terminate(state: &mut State, id: Id, now: Duration, actions: &mut Vec<Action>) {
+    let kill_at = state.kill_at(id, now);
     state.services[id].phase = Phase::Stopping { kill_at };
     actions.push(Action::Terminate(id));
 }
@@ -377,9 +467,15 @@ fn stop_next(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
         actions.push(Action::Exit(stopping.code));
         return;
     };
-    if matches!(state.services[id].phase, Phase::Starting { .. } | Phase::Running { .. }) {
-        let kill_at = state.kill_at(id, now);
-        begin_stop_of(state, id, kill_at, actions);
+    match state.services[id].phase {
+        Phase::Running { .. } => {
+            let until = state.drain_until(now);
+            state.services[id].phase = Phase::Draining { until };
+            actions.push(Action::Drain(id));
+        }
+        // It serves nobody yet.
+        Phase::Starting { .. } => terminate(state, id, now, actions),
+        _ => {}
     }
 }
 
@@ -387,6 +483,7 @@ fn tick(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     for id in 0..state.services.len() {
         match state.services[id].phase {
             Phase::Backoff { until } | Phase::Held { until } if until <= now => prepare(state, id, actions),
+            Phase::Draining { until } if until <= now => terminate(state, id, now, actions),
             Phase::Stopping { kill_at } if kill_at <= now => {
                 actions.push(Action::Tell(id, News::Killed));
                 actions.push(Action::Kill(id));
@@ -401,6 +498,9 @@ fn tick(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
         actions.push(Action::Exit(state.stopping.map_or(0, |stopping| stopping.code)));
     }
 }
+
+#[cfg(test)]
+mod exploration;
 
 #[cfg(test)]
 mod tests {
@@ -418,7 +518,7 @@ mod tests {
     impl Run {
         fn new() -> Run {
             Run {
-                state: State::new(2, Duration::from_secs(9)),
+                state: State::new(2, Duration::from_secs(9), OnFailure::Exit),
                 now: Duration::ZERO,
             }
         }
@@ -462,12 +562,14 @@ mod tests {
     #[test]
     fn stop_goes_backwards_one_by_one() {
         let mut run = Run::running();
-        assert_eq!(run.on(Event::Stop), [Action::Terminate(POSTFIX)]);
+        assert_eq!(run.on(Event::Stop), [Action::Drain(POSTFIX)]);
+        assert_eq!(run.on(Event::Drained(POSTFIX)), [Action::Terminate(POSTFIX)]);
         assert_eq!(
             run.on(Event::Exited(POSTFIX, Ended::Cleanly, 0)),
             [Action::Clear(POSTFIX)]
         );
-        assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Terminate(DOVECOT)]);
+        assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Drain(DOVECOT)]);
+        assert_eq!(run.on(Event::Drained(DOVECOT)), [Action::Terminate(DOVECOT)]);
         assert_eq!(
             run.on(Event::Exited(DOVECOT, Ended::Cleanly, 0)),
             [Action::Clear(DOVECOT)]
@@ -480,10 +582,12 @@ mod tests {
     fn whoever_does_not_end_is_killed_within_the_budget() {
         let mut run = Run::running();
         run.on(Event::Stop);
-        assert_eq!(run.after(4049), []);
+        assert_eq!(run.after(5399), []);
+        assert_eq!(run.after(1), [Action::Terminate(POSTFIX)], "six tenths are over");
+        assert_eq!(run.after(1349), []);
         assert_eq!(run.after(1), [Action::Kill(POSTFIX)]);
         assert_eq!(run.after(100), [], "once");
-        assert_eq!(run.after(4850), [Action::Exit(0)], "the budget ends");
+        assert_eq!(run.after(2150), [Action::Exit(0)], "the budget ends");
     }
 
     #[test]
@@ -492,8 +596,9 @@ mod tests {
         run.on(Event::Stop);
         assert_eq!(
             run.on(Event::Stop),
-            [Action::Terminate(DOVECOT), Action::Kill(DOVECOT), Action::Kill(POSTFIX)]
+            [Action::Terminate(DOVECOT), Action::Terminate(POSTFIX)]
         );
+        assert_eq!(run.after(500), [Action::Kill(DOVECOT), Action::Kill(POSTFIX)]);
     }
 
     #[test]
@@ -529,7 +634,7 @@ mod tests {
         assert_eq!(pauses, [100, 200, 400, 800]);
         let last = run.on(Event::Exited(POSTFIX, Ended::Crashed, 128));
         assert_eq!(last, [Action::Clear(POSTFIX)]);
-        assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Terminate(DOVECOT)]);
+        assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Drain(DOVECOT)]);
         run.on(Event::Exited(DOVECOT, Ended::Cleanly, 0));
         assert_eq!(run.on(Event::Cleared(DOVECOT)), [Action::Exit(EXIT_FAILED)]);
     }
@@ -563,6 +668,32 @@ mod tests {
         assert_eq!(run.on(Event::Ready(POSTFIX)), []);
         run.on(Event::Exited(POSTFIX, Ended::Cleanly, 0));
         assert_eq!(run.after(10_000), [Action::Prepare(POSTFIX)]);
+    }
+
+    #[test]
+    fn a_service_that_failed_too_often_may_be_left_down() {
+        let mut run = Run::running();
+        run.state.on_failure = OnFailure::Keep;
+        for _ in 0..5 {
+            run.on(Event::Exited(POSTFIX, Ended::Crashed, 0));
+            run.after(10_000);
+            run.on(Event::Prepared(POSTFIX));
+        }
+        assert_eq!(run.state.phase(POSTFIX), Phase::Failed);
+        assert!(matches!(run.state.phase(DOVECOT), Phase::Running { .. }));
+        assert_eq!(run.on(Event::Stop), [Action::Clear(POSTFIX)]);
+        assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Drain(DOVECOT)]);
+    }
+
+    #[test]
+    fn whoever_does_not_serve_yet_is_told_of_a_change_later() {
+        let mut run = Run::new();
+        run.on(Event::Begin);
+        assert_eq!(run.on(Event::Reload(POSTFIX)), [], "it will read the new files");
+        run.on(Event::Prepared(POSTFIX));
+        assert_eq!(run.on(Event::Reload(POSTFIX)), []);
+        assert_eq!(run.on(Event::Ready(POSTFIX)), [Action::Reload(POSTFIX)]);
+        assert_eq!(run.on(Event::Reload(POSTFIX)), [Action::Reload(POSTFIX)]);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! The description of a service: all that the supervisor knows of it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::health::Port;
+use crate::plan::File;
 
 /// A daemon that is kept running.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// Its name in messages.
     pub name: &'static str,
-    /// Program and arguments of the main process, which stays in the foreground.
+    /// Program and arguments of the main process, which stays in the foreground. SIGTERM ends it, SIGHUP has it read its
+    /// configuration again.
     pub command: Vec<String>,
     /// Its whole environment.
     pub environment: Vec<(String, String)>,
@@ -28,6 +31,13 @@ pub struct Service {
     pub pid_file: PathBuf,
     /// The name of the main process (proc_pid_comm(5)).
     pub process: &'static str,
+    /// The directories below which its files are: it has to be told when one changes.
+    pub reads: Vec<PathBuf>,
+    /// How its work in hand is finished before it ends.
+    pub drain: Option<Drain>,
+    /// Names of processes that its main process leaves behind, in the order in which they have to be ended: those of one
+    /// place together, then those of the next, then all that are not named, then the last place.
+    pub farewell: Vec<Vec<&'static str>>,
 }
 
 /// How a service says that it serves.
@@ -36,5 +46,16 @@ pub enum Readiness {
     /// It sends `READY=1` to the socket named by `NOTIFY_SOCKET` (sd_notify(3)), which is at this path.
     Notify(PathBuf),
     /// It greets here.
-    Greets(Port, Option<std::net::IpAddr>),
+    Greets(Port, Option<IpAddr>),
+}
+
+/// How a service finishes what it is busy with.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    /// What makes it turn new clients away, once it has read its configuration again.
+    pub closing: Vec<File>,
+    /// It is busy while a connection to one of these TCP ports is open …
+    pub ports: Vec<u16>,
+    /// … and while there is a file in one of these directories.
+    pub queues: Vec<PathBuf>,
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use super::proc;
+
 /// Postfix waits until main.cf and texthash files are 2 s old before it trusts them (dict_open(3)): rendered files
 /// are dated this far back, so that nobody waits.
 const BACK_DATED: Duration = Duration::from_secs(10);
@@ -53,6 +55,11 @@ pub fn write(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<b
     at(path, write_or_skip(path, bytes, owner, mode))
 }
 
+/// As [`write`], for a file that means nothing after a crash of the machine: it is swapped in whole, but not synced.
+pub fn write_volatile(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<()> {
+    at(path, replace(path, bytes, owner, mode, false))
+}
+
 fn write_or_skip(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
     let (uid, gid) = owner.ids()?;
     if let Ok(there) = fs::symlink_metadata(path)
@@ -62,16 +69,26 @@ fn write_or_skip(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Resu
     {
         return Ok(false);
     }
+    replace(path, bytes, owner, mode, true)?;
+    Ok(true)
+}
+
+fn replace(path: &Path, bytes: &[u8], owner: Owner, mode: u32, synced: bool) -> io::Result<()> {
+    let (uid, gid) = owner.ids()?;
     let directory = path.parent().ok_or_else(|| io::Error::other("has no directory"))?;
     let mut file = tempfile::Builder::new().prefix(".mailroom-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     fchown(file.as_file(), Some(uid.as_raw()), Some(gid.as_raw()))?;
     file.as_file().set_modified(SystemTime::now() - BACK_DATED)?;
-    file.as_file().sync_all()?;
+    if synced {
+        file.as_file().sync_all()?;
+    }
     file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()?;
-    Ok(true)
+    if synced {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Makes a directory, and those above it, and gives it this owner and mode. What lies in it stays as it is.
@@ -91,6 +108,40 @@ fn make_directory(path: &Path, owner: Owner, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     Ok(())
+}
+
+/// Gives everything in a directory this owner; returns how much had another. Symbolic links are not followed, and what
+/// is mounted somewhere below is left as it is.
+pub fn own(root: &Path, owner: Owner) -> io::Result<u64> {
+    let (uid, gid) = at(root, owner.ids())?;
+    let mounted = proc::mount_points();
+    let mut count = 0;
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        // What a daemon that runs has meanwhile removed or moved needs nothing.
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => at(&directory, entries)?,
+        };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let Ok(there) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if mounted.contains(&path) {
+                continue;
+            }
+            if (there.uid(), there.gid()) != (uid.as_raw(), gid.as_raw()) {
+                match std::os::unix::fs::lchown(&path, Some(uid.as_raw()), Some(gid.as_raw())) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return at(&path, Err(error)),
+                    _ => count += 1,
+                }
+            }
+            if there.is_dir() {
+                directories.push(path);
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Removes a file that may not be there.

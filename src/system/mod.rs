@@ -1,4 +1,8 @@
-//! Thin over the operating system: files, processes, accounts of the machine.
+//! Thin over the operating system: files, processes, signals.
 
 pub mod files;
+pub mod panics;
+pub mod proc;
 pub mod processes;
+pub mod routes;
+pub mod signals;

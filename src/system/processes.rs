@@ -14,14 +14,16 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+
+use super::panics;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +87,25 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Starts reaping, on the current `LocalSet`.
+    /// Starts reaping, on the current `LocalSet`. Where we are not PID 1 orphans come to us nevertheless, as to any child
+    /// subreaper (prctl(2)).
     pub fn start() -> io::Result<Processes> {
         let processes = Processes::default();
-        let mut ended = signal(SignalKind::child())?;
+        if !is_first() {
+            nix::sys::prctl::set_child_subreaper(true)?;
+        }
         let reaper = processes.clone();
-        tokio::task::spawn_local(async move {
-            while ended.recv().await.is_some() {
+        panics::keep(move || {
+            let reaper = reaper.clone();
+            async move {
+                let Ok(mut ended) = signal(SignalKind::child()) else {
+                    return;
+                };
+                // Some may have ended before this began.
                 reaper.reap();
+                while ended.recv().await.is_some() {
+                    reaper.reap();
+                }
             }
         });
         Ok(processes)
@@ -104,14 +117,18 @@ impl Processes {
     #[allow(clippy::disallowed_methods, reason = "this is the one owner of wait()")]
     pub fn reap(&self) {
         loop {
-            let (pid, exit) = match nix::sys::wait::waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
-                Err(Errno::EINTR) => continue,
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
+            // Not by nix, which has no words for real-time signals and would lose the status of whom one ends.
+            let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(ended)) => ended,
+                Err(Errno::INTR) => continue,
+                Ok(None) | Err(_) => return,
             };
-            if let Some(waiting) = self.waiting.borrow_mut().remove(&pid) {
+            let exit = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Exit::Code(code),
+                (_, Some(signal)) => Exit::Signal(signal),
+                (None, None) => continue,
+            };
+            if let Some(waiting) = self.waiting.borrow_mut().remove(&Pid::from_raw(pid.as_raw_pid())) {
                 // Nobody may be interested any more, as after a helper's deadline.
                 let _ = waiting.send(exit);
             }
@@ -181,6 +198,11 @@ impl Processes {
     }
 }
 
+/// Whether this is PID 1 of its PID namespace.
+pub fn is_first() -> bool {
+    Pid::this() == Pid::from_raw(1)
+}
+
 /// Closes what whoever started us left open: it would stay open in every daemon.
 pub fn drop_inherited_descriptors() {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
@@ -242,6 +264,14 @@ mod tests {
                 (output.exit, &*output.stdout, &*output.stderr),
                 (Exit::Signal(9), "a\n", "b\n")
             );
+
+            // The first number behind those that glibc keeps for itself.
+            let mut command = Command::new("sh");
+            let output = processes
+                .output(command.args(["-c", "kill -40 $$"]), second)
+                .await
+                .unwrap();
+            assert_eq!(output.exit, Exit::Signal(40), "real-time signals have no names");
 
             let missing = processes
                 .output(&mut Command::new("/nonexistent"), second)

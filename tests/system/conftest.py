@@ -17,7 +17,8 @@ DEADLINE = 30
 
 def docker(*arguments, check=True, input=None, timeout=120):
     """Runs docker; returns the finished process, output as text."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, input=input, timeout=timeout)
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, errors="replace",
+                          input=input, timeout=timeout)
     if check and done.returncode != 0:
         raise AssertionError(f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
@@ -76,10 +77,10 @@ class Container:
         return self.exec("python3", "-", input=script, check=check)
 
 
-def telnet(server, port, *exchanges):
+def telnet(server, port, *exchanges, host="localhost"):
     """Types into telnet inside the server's container, each line once the answer before it has come: pairs of an
     expected text and the line to type then. Returns all that appeared."""
-    command = ["timeout", "20", "docker", "exec", "-i", server.id, "telnet", "localhost", str(port)]
+    command = ["timeout", "20", "docker", "exec", "-i", server.id, "telnet", host, str(port)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     seen = b""
     for expected, line in exchanges:
@@ -112,12 +113,17 @@ class Lab:
     def server(self, *, env=None, options=(), alias="postfix", network=None, healthy=True):
         env = {} if env is None else env
         variables = [part for pair in env.items() for part in ("-e", "=".join(pair))]
-        aliases = ["--network-alias", alias] if network is None else []
+        aliases = ["--network-alias", alias, "--label", f"alias={alias}"] if network is None else []
         server = self.run(IMAGE, options=[*variables, *aliases, *options], network=network)
         return server.wait_until_healthy() if healthy else server
 
     def client(self):
         return self.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"])
+
+    def companion(self, server):
+        """A client that shares the server's processes and its network: it can kill and connect within milliseconds."""
+        options = ["--init", "--pid", f"container:{server.id}"]
+        return self.run(CLIENT_IMAGE, "sleep", "infinity", options=options, network=f"container:{server.id}")
 
     def sink(self, alias="sink"):
         """Takes mail for anybody and keeps it in /mail, one file per message."""
@@ -164,3 +170,17 @@ def server(lab):
 @pytest.fixture(scope="module")
 def client(lab):
     return lab.client()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of the fault tests."""
+    import test_faults
+
+    if not test_faults.ROWS:
+        return
+    terminalreporter.section("faults")
+    line = "{:<42} {:>7} {:>5} {:>11} {:>8}  {}".format
+    terminalreporter.write_line(line("fault", "acked", "lost", "duplicated", "healthy", ""))
+    for fault, acked, lost, duplicated, seconds, note in test_faults.ROWS:
+        shown = f"{seconds:.2f} s" if seconds != "" else ""
+        terminalreporter.write_line(line(fault, acked, lost, duplicated, shown, note))

@@ -1,8 +1,11 @@
 """Start, stop, restart, mistakes, health."""
 
+import re
+import shlex
 import time
+from pathlib import Path
 
-from conftest import IMAGE, docker, until
+from conftest import IMAGE, WORK, docker, name, until
 
 
 def test_stop_is_quick_and_clean_and_start_brings_everything_back(lab):
@@ -30,6 +33,19 @@ def test_wrong_variables_are_told_in_one_report():
     assert "did you mean 10.0.0.0/8?" in done.stderr
     assert "such as 52428800" in done.stderr
     assert done.stdout == "" and time.monotonic() - begun < 10
+
+
+def test_the_report_comes_at_once(server):
+    """Measured inside a container: from the start of the process to its exit."""
+    took = server.sh("""
+export POSTFIX_MYHOSTNAM=x POSTFIX_MESSAGE_SIZE_LIMIT=ten POSTFIX_MYNETWORKS=10.0.0.0/99
+for run in 1 2 3 4 5; do
+    begun=$(date +%s%N); mailroom 2>/dev/null; code=$?; ended=$(date +%s%N)
+    echo $code $(( (ended - begun) / 1000000 ))
+done""").stdout.split()
+    assert took[::2] == ["64"] * 5
+    print("exit 64 after", took[1::2], "ms")
+    assert sorted(map(int, took[1::2]))[2] < 100
 
 
 def test_probes_leave_no_log_lines(server):
@@ -61,14 +77,68 @@ def test_stopped_by_hand_and_started_by_hand(lab):
     assert server.exec("postfix", "status").returncode == 0
 
 
+README = Path("/mailroom/README.md").read_text()
+
+
 def test_read_only_root(lab):
-    volumes = [part for path in ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix",
-               "/var/lib/mailroom"] for part in ("-v", f"{lab.volume()}:{path}")]
-    server = lab.server(alias="readonly", options=[
-        "--read-only", "--tmpfs", "/run", "--tmpfs", "/tmp", "--tmpfs", "/var/log",
-        "--add-host", "healthcheck:127.0.0.9", *volumes])
+    """The README's own command, with volumes, a network and a label of the test's."""
+    block = next(block for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "--read-only" in block)
+    docker_run, run, detached, *options, image = shlex.split(block.replace("\\\n", ""))
+    assert (docker_run, run, detached, image) == ("docker", "run", "-d", IMAGE)
+    options = [re.sub(r"^postfix_\w+:", lambda _: f"{lab.volume()}:", option) for option in options]
+    server = lab.server(alias="readonly", options=options)
     assert server.exec("touch", "/x", check=False).returncode != 0
+    server.sh("printf 'Subject: x\n\nx\n' | sendmail user@metabuilder.local")
+    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+
+
+def test_empty_bind_mounts(lab):
+    """Unlike a volume, a bind mount gets nothing from the image."""
+    directory = WORK / name("binds")
+    paths = ["/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix", "/var/mail", "/var/lib/mailroom"]
+    options = []
+    for path in paths:
+        (directory / path[1:]).mkdir(parents=True)
+        options += ["-v", f"{directory}{path}:{path}"]
+    server = lab.server(alias="binds", options=options)
+    server.sh("postfix check && printf 'Subject: x\n\nx\n' | sendmail user@metabuilder.local")
+    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    assert (directory / "etc/postfix/main.cf").is_file()
 
 
 def test_no_network(lab):
     lab.server(network="none")
+
+
+def test_dead_dns(lab):
+    """A resolver that takes questions and never answers: greetings and probes go on."""
+    resolver = lab.client()
+    docker("exec", "-d", resolver.id, "python3", "-c",
+           "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53)); time.sleep(600)")
+    until(lambda: ":53 " in resolver.sh("cat /proc/net/udp | sed 's/:0035 /:53 /'").stdout, "the resolver is bound")
+    directory = WORK / name("dns")
+    directory.mkdir()
+    (directory / "resolv.conf").write_text(f"nameserver {resolver.address}\n")
+    server = lab.server(alias="nodns", options=["-v", f"{directory}/resolv.conf:/etc/resolv.conf"])
+    begun = time.monotonic()
+    server.exec("/healthcheck")
+    assert time.monotonic() - begun < 2
+    took = lab.client().python("""
+import smtplib, time
+begun = time.monotonic()
+smtplib.SMTP("%s", 25, local_hostname="x").noop()
+print(time.monotonic() - begun)
+""" % server.address).stdout
+    print("greeting with a dead DNS after", took)
+    assert float(took) < 6, took
+
+
+def test_five_failures_end_the_container(lab):
+    server = lab.server(alias="failing")
+    for failures in range(1, 6):
+        server.sh("pkill -9 -x dovecot")
+        until(lambda: len(re.findall("dovecot was ended by SIGKILL", server.logs())) == failures, "a failure")
+        if failures < 5:
+            until(lambda: len(re.findall("dovecot is ready", server.logs())) == failures + 1, "ready again")
+    assert docker("wait", server.id).stdout.strip() == "1"
+    assert "dovecot was ended by SIGKILL and has failed too often" in server.logs()

@@ -141,3 +141,28 @@ def test_mail_for_postmaster_reaches_the_administrator(server, client):
     client.python(SEND_25.format(subject="for-postmaster", to="postmaster@metabuilder.local"))
     until(lambda: "for-postmaster" in server.sh("cat /var/mail/admin/Maildir/new/* 2>/dev/null", check=False).stdout,
           "mail in admin's Maildir")
+
+
+def test_a_relay_host_that_demands_login_and_tls(lab, server, client):
+    """Another Mailroom is the relay host: its port 587 takes nothing without STARTTLS and a login."""
+    lab.server(alias="outbound", env={
+        "POSTFIX_RELAYHOST": "[postfix]:587", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "require",
+        "POSTFIX_SMTP_SASL_PASSWORD_MAPS": "static:relay:relaypass123"})
+    client.python("""
+import smtplib
+smtplib.SMTP("outbound", 25).sendmail("a@example.org", ["b@example.net"], "Subject: through\\r\\n\\r\\nx")
+""")
+    assert "sasl_username=relay@metabuilder.local" in server.wait_for_log("sasl_username=relay")[0]
+
+
+def test_encrypt_means_encrypt(lab, client):
+    """A relay host without TLS gets nothing; the mail waits."""
+    lab.sink(alias="plain")
+    server = lab.server(alias="strict", env={
+        "POSTFIX_RELAYHOST": "[plain]:25", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "encrypt"})
+    client.python("""
+import smtplib
+smtplib.SMTP("strict", 25).sendmail("a@example.org", ["b@example.net"], "Subject: x\\r\\n\\r\\nx")
+""")
+    server.wait_for_log("TLS is required, but was not offered by host plain")
+    assert "b@example.net" in server.exec("postqueue", "-p").stdout

@@ -23,7 +23,7 @@
 
 import re
 import subprocess
-import time
+import threading
 
 import pytest
 
@@ -171,10 +171,10 @@ def test_tail_f(server, log, stir):
     tail = subprocess.Popen(["docker", "exec", server.id, "timeout", "20", "tail", "-n", "0", "-f", f"/var/log/{log}"],
                             stdout=subprocess.PIPE, text=True)
     try:
-        until(lambda: "tail" in server.sh("ps -C tail -o args=", check=False).stdout, "tail runs")
-        time.sleep(0.2)
-        server.sh(stir, check=False)
-        assert tail.stdout.readline() != "", "a line appears"
+        appeared = threading.Event()
+        threading.Thread(target=lambda: tail.stdout.readline() and appeared.set(), daemon=True).start()
+        # The tail may not be at the file's end yet: stirred until it shows something.
+        until(lambda: server.sh(stir, check=False) and appeared.wait(0.2), "a line appears")
     finally:
         tail.kill()
     server.wait_until_healthy()

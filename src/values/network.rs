@@ -15,12 +15,58 @@ pub struct Network {
     pub given: Option<String>,
 }
 
-/// Reads networks separated by commas or white space: `10.0.0.0/8`, `192.0.2.1`, `[2001:db8::]/32`, `!10.0.0.1`.
-pub fn parse_list(text: &str) -> Result<Vec<Network>, String> {
-    text.split(|c: char| c == ',' || c.is_whitespace())
+/// A list of networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Those that are written as such.
+    pub nets: Vec<Network>,
+    /// `/file` and `type:table`, which Postfix looks up itself.
+    pub tables: Vec<String>,
+}
+
+impl Networks {
+    /// What a user should know about how the list was understood.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let normalised = self.nets.iter().filter_map(|network| {
+            let sign = if network.excluded { "!" } else { "" };
+            let given = network.given.as_ref()?;
+            Some(format!(
+                "POSTFIX_MYNETWORKS: {given} has host bits, using {sign}{}",
+                network.net
+            ))
+        });
+        let tables = self.tables.iter().map(|table| {
+            format!("POSTFIX_MYNETWORKS: {table} is looked up by Postfix alone: Dovecot trusts nobody for it")
+        });
+        normalised.chain(tables)
+    }
+}
+
+/// Reads networks separated by commas or white space: `10.0.0.0/8`, `192.0.2.1`, `[2001:db8::]/32`, `!10.0.0.1`,
+/// `/file`, `type:table`.
+pub fn parse_list(text: &str) -> Result<Networks, String> {
+    let mut networks = Networks::default();
+    for entry in text
+        .split(|c: char| c == ',' || c.is_whitespace())
         .filter(|entry| !entry.is_empty())
-        .map(parse)
-        .collect()
+    {
+        if is_table(entry) {
+            networks.tables.push(entry.to_owned());
+        } else {
+            networks.nets.push(parse(entry)?);
+        }
+    }
+    Ok(networks)
+}
+
+/// `/file`, or the name of a type (behind `proxy:` perhaps), a colon and a path.
+fn is_table(entry: &str) -> bool {
+    let entry = entry.strip_prefix('!').unwrap_or(entry);
+    let is_type = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic());
+    entry.starts_with('/')
+        || entry
+            .split_once(":/")
+            .is_some_and(|(kind, _)| kind.split(':').all(is_type))
 }
 
 fn parse(entry: &str) -> Result<Network, String> {
@@ -79,6 +125,7 @@ mod tests {
     #[test]
     fn the_seeds_list_is_normalised() {
         let list = parse_list("127.0.0.1/8,10.0.0.0/8, 172.16.0.0/12 192.168.0.0/16").unwrap();
+        let list = list.nets;
         let nets: Vec<_> = list.iter().map(|network| network.net.to_string()).collect();
         assert_eq!(nets, ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]);
         assert_eq!(list[0].given.as_deref(), Some("127.0.0.1/8"));
@@ -87,7 +134,7 @@ mod tests {
 
     #[test]
     fn addresses_exclusions_and_ipv6() {
-        let list = parse_list("!10.0.0.1 [2001:db8::]/32 ::1").unwrap();
+        let list = parse_list("!10.0.0.1 [2001:db8::]/32 ::1").unwrap().nets;
         assert!(list[0].excluded && list[0].net.prefix_len() == 32);
         assert_eq!(list[1].net.to_string(), "2001:db8::/32");
         assert_eq!(list[2].net.prefix_len(), 128);
@@ -106,6 +153,19 @@ mod tests {
                 .starts_with("foo: foo is not an IP address")
         );
         assert!(parse_list("[::1/8").is_err());
-        assert_eq!(parse_list(" , "), Ok(vec![]));
+        assert_eq!(parse_list(" , "), Ok(Networks::default()));
+    }
+
+    #[test]
+    fn files_and_tables() {
+        let list = parse_list("10.0.0.0/8 /etc/networks cidr:/etc/n.cidr !/etc/not proxy:lmdb:/x").unwrap();
+        assert_eq!(list.nets.len(), 1);
+        assert_eq!(
+            list.tables,
+            ["/etc/networks", "cidr:/etc/n.cidr", "!/etc/not", "proxy:lmdb:/x"]
+        );
+        for network in ["fe80::/10", "::/0", "dead::/16"] {
+            assert!(parse_list(network).unwrap().tables.is_empty(), "{network}");
+        }
     }
 }

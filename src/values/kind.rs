@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use super::network::{self, Network};
+use super::network::{self, Networks};
 
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
+    /// `yes` or `no`, as Postfix writes it.
+    Boolean,
     /// A DNS name of at least two labels (RFC 1123).
     Domain,
+    /// A whole number as Postfix reads it.
+    Integer,
     /// CIDR networks, separated by commas or white space.
     Networks,
     /// One of these words; the second of each pair is the value that it stands for.
@@ -31,6 +35,8 @@ pub enum Kind {
     Switch,
     /// Any text on one line.
     Text,
+    /// A time as Postfix reads it: a whole number and perhaps a unit, `s`, `m`, `h`, `d` or `w`.
+    Time,
     /// A name of the IANA time zone database.
     TimeZone,
 }
@@ -39,7 +45,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// `Kind::Networks`.
-    Networks(Vec<Network>),
+    Networks(Networks),
     /// `Kind::Number`.
     Number(u64),
     /// `Kind::Seconds`.
@@ -56,6 +62,9 @@ impl Kind {
         one_line(text)?;
         let text = text.trim();
         match self {
+            Kind::Boolean => boolean(text).map(Value::Text),
+            Kind::Integer => integer(text).map(Value::Text),
+            Kind::Time => time(text).map(Value::Text),
             Kind::Domain => domain(text).map(Value::Text),
             Kind::Networks => network::parse_list(text).map(Value::Networks),
             Kind::OneOf(words) => one_of(words, text).map(Value::Text),
@@ -71,6 +80,8 @@ impl Kind {
     /// What is allowed, for the README's table.
     pub fn allowed(self) -> String {
         match self {
+            Kind::Boolean | Kind::Switch => "`yes` `no`".to_owned(),
+            Kind::Time => "a time, as `30s` or `4h`".to_owned(),
             Kind::Domain => "a domain name".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OneOf(words) => words
@@ -78,10 +89,9 @@ impl Kind {
                 .map(|(word, _)| format!("`{word}`"))
                 .collect::<Vec<_>>()
                 .join(" "),
-            Kind::Number { .. } => "a whole number".to_owned(),
+            Kind::Integer | Kind::Number { .. } => "a whole number".to_owned(),
             Kind::RelayHost => "`[host]:port` or `domain`".to_owned(),
             Kind::Seconds { min, max } => format!("`{min}s` to `{max}s`"),
-            Kind::Switch => "`yes` `no`".to_owned(),
             Kind::Text => "text".to_owned(),
             Kind::TimeZone => "a time zone's name".to_owned(),
         }
@@ -98,6 +108,36 @@ pub fn one_line(text: &str) -> Result<(), String> {
             c.escape_default()
         )),
     }
+}
+
+fn boolean(text: &str) -> Result<String, String> {
+    let nearest = match text.to_ascii_lowercase().as_str() {
+        "yes" => return Ok("yes".to_owned()),
+        "no" => return Ok("no".to_owned()),
+        "true" | "on" | "1" | "y" => "; did you mean yes?",
+        "false" | "off" | "0" | "n" => "; did you mean no?",
+        _ => "",
+    };
+    Err(format!("must be yes or no{nearest}"))
+}
+
+fn integer(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && text.parse::<i64>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    match bytes_with_suffix(text) {
+        Some(bytes) => Err(format!("must be a whole number, without a unit; did you mean {bytes}?")),
+        None => Err("must be a whole number, written in digits".to_owned()),
+    }
+}
+
+fn time(text: &str) -> Result<String, String> {
+    let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<i32>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("must be a time: a whole number and a unit of s, m, h, d or w, such as 30s or 4h".to_owned())
 }
 
 fn domain(text: &str) -> Result<String, String> {

@@ -1,0 +1,221 @@
+//! master.cf as values: services with their fields and `-o` options (master(5)).
+
+use std::fmt;
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name: a port or a socket.
+    pub name: String,
+    /// `inet`, `unix`, `unix-dgram`, `fifo` or `pass`.
+    pub kind: String,
+    /// private, unprivileged, chroot, wakeup, process limit.
+    pub fields: [String; 5],
+    /// The program, and its arguments besides `-o`.
+    pub command: String,
+    /// `-o name=value`, in order.
+    pub options: Vec<(String, String)>,
+}
+
+/// The place of the process limit among the fields.
+pub const PROCESS_LIMIT: usize = 4;
+const WAKEUP: usize = 3;
+
+/// The fields that may be set, by their names in `postconf -F`.
+pub const FIELDS: [(&str, usize); 2] = [("process_limit", PROCESS_LIMIT), ("wakeup", WAKEUP)];
+
+impl Service {
+    /// Whether it is the one of that name and type.
+    pub fn is(&self, name: &str, kind: &str) -> bool {
+        self.name == name && self.kind == kind
+    }
+
+    /// Its name in an environment variable: `submission_inet`, `postlog_unix_dgram`.
+    pub fn variable(&self) -> String {
+        format!("{}_{}", self.name, self.kind)
+            .replace('-', "_")
+            .to_ascii_lowercase()
+    }
+
+    /// Sets an option, in place of an earlier one.
+    pub fn set_option(&mut self, name: &str, value: &str) {
+        let setting = (name.to_owned(), value.to_owned());
+        match self.options.iter_mut().find(|(there, _)| there == name) {
+            Some(there) => *there = setting,
+            None => self.options.push(setting),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [private, unprivileged, chroot, wakeup, limit] = &self.fields;
+        writeln!(
+            f,
+            "{:<11} {:<6} {private:<7} {unprivileged:<6} {chroot:<6} {wakeup:<6} {limit:<7} {}",
+            self.name, self.kind, self.command
+        )?;
+        for (name, value) in &self.options {
+            // Braces keep white space together.
+            if value.contains(char::is_whitespace) {
+                writeln!(f, "    -o {{ {name} = {value} }}")?;
+            } else {
+                writeln!(f, "    -o {name}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The template, before anything is filled in.
+pub const TEMPLATE: &str = include_str!("../../templates/master.cf");
+
+/// Its services.
+pub fn services() -> Vec<Service> {
+    parse(TEMPLATE).unwrap_or_default()
+}
+
+/// The lines of main.cf or master.cf, with their numbers from 1: comments left out, and lines that begin with white space
+/// joined to the one that they continue (postconf(5)).
+pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        match lines.last_mut() {
+            Some((_, last)) if line.starts_with(char::is_whitespace) => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            _ => lines.push((number, line.trim_end().to_owned())),
+        }
+    }
+    lines
+}
+
+/// Reads services. An error names the line, counted from 1, and what is wrong with it.
+pub fn parse(text: &str) -> Result<Vec<Service>, (usize, String)> {
+    logical_lines(text)
+        .into_iter()
+        .map(|(number, line)| service(&line).map_err(|reason| (number, reason)))
+        .collect()
+}
+
+fn service(line: &str) -> Result<Service, String> {
+    if line.starts_with(char::is_whitespace) {
+        return Err("continues a service, and there is none before it".to_owned());
+    }
+    let words = words(line)?;
+    let [
+        name,
+        kind,
+        private,
+        unprivileged,
+        chroot,
+        wakeup,
+        limit,
+        program,
+        arguments @ ..,
+    ] = &*words
+    else {
+        return Err("must be: service type private unpriv chroot wakeup maxproc command".to_owned());
+    };
+    if !["inet", "unix", "unix-dgram", "fifo", "pass"].contains(&kind.as_str()) {
+        return Err(format!(
+            "{kind}: a service's type must be inet, unix, unix-dgram, fifo or pass"
+        ));
+    }
+    let mut service = Service {
+        name: name.clone(),
+        kind: kind.clone(),
+        fields: [private, unprivileged, chroot, wakeup, limit].map(Clone::clone),
+        command: program.clone(),
+        options: Vec::new(),
+    };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument != "-o" {
+            service.command.push(' ');
+            service.command.push_str(argument);
+            continue;
+        }
+        let option = arguments.next().map(String::as_str).unwrap_or_default();
+        let inner = option
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+            .unwrap_or(option);
+        let Some((name, value)) = inner.split_once('=') else {
+            return Err(format!("-o {option}: must be name=value"));
+        };
+        service.set_option(name.trim(), value.trim());
+    }
+    Ok(service)
+}
+
+/// Splits at white space outside braces.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word, mut depth) = (Vec::new(), String::new(), 0_u32);
+    for c in line.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.checked_sub(1).ok_or("has a } without a {")?,
+            c if c.is_whitespace() && depth == 0 => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                continue;
+            }
+            _ => {}
+        }
+        word.push(c);
+    }
+    if depth > 0 {
+        return Err("has a { without a }".to_owned());
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read_and_written() {
+        let text = "# comment\nsmtp inet n - n - 5 smtpd -v\n  -o a=b\n  -o { c = d e }\n\nsmtp unix - - n - - smtp\n";
+        let mut services = parse(text).unwrap();
+        assert_eq!(services.len(), 2);
+        assert_eq!(services[0].command, "smtpd -v");
+        assert_eq!(
+            services[0].options,
+            [("a".into(), "b".into()), ("c".into(), "d e".into())]
+        );
+        assert_eq!(services[0].variable(), "smtp_inet");
+        services[0].set_option("a", "z");
+        let written = services[0].to_string();
+        assert_eq!(parse(&written).unwrap(), services[..1]);
+        assert!(written.contains("    -o a=z\n    -o { c = d e }\n"), "{written}");
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        assert_eq!(parse("\n  -o a=b\n").unwrap_err().0, 2);
+        assert_eq!(parse("smtp inet n - n - - smtpd\nx y\n").unwrap_err().0, 2);
+        assert!(parse("smtp tcp n - n - - smtpd\n").unwrap_err().1.contains("inet"));
+        assert!(
+            parse("smtp inet n - n - - smtpd -o { a = b\n")
+                .unwrap_err()
+                .1
+                .contains('{')
+        );
+        assert!(
+            parse("smtp inet n - n - - smtpd -o a\n")
+                .unwrap_err()
+                .1
+                .contains("name=value")
+        );
+    }
+}

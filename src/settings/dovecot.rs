@@ -1,0 +1,139 @@
+//! `DOVECOT_<SETTING>`, with `__` between the levels of nested ones: `DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL`.
+//!
+//! Which settings there are, and what they may hold, only Dovecot knows: it checks them when the configuration is staged.
+
+use crate::postfix::parameters::{CERTIFICATE, LAYOUT, LOGS};
+
+/// One Dovecot setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DovecotSetting {
+    /// The variable that sets it.
+    pub variable: String,
+    /// The blocks around it, from outside: `service imap-login`.
+    pub blocks: Vec<(String, String)>,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+const ACCOUNTS: &str = "accounts and mailboxes are provisioned together with Postfix's";
+
+/// Settings that cannot be set at the top, and why.
+const OWNED: &[(&str, &str)] = &[
+    ("auth_default_domain", ACCOUNTS),
+    ("auth_username_format", ACCOUNTS),
+    ("base_dir", LAYOUT),
+    (
+        "dovecot_config_version",
+        "the rendered configuration is written for one version",
+    ),
+    (
+        "dovecot_storage_version",
+        "the rendered configuration is written for one version",
+    ),
+    ("first_valid_uid", ACCOUNTS),
+    ("listen", "it follows POSTFIX_INET_PROTOCOLS"),
+    ("log_path", LOGS),
+    ("mail_driver", ACCOUNTS),
+    ("mail_gid", ACCOUNTS),
+    ("mail_home", ACCOUNTS),
+    ("mail_path", ACCOUNTS),
+    ("mail_uid", ACCOUNTS),
+    ("shutdown_clients", "PID 1 ends the sessions when everything stops"),
+    ("ssl_server_cert_file", CERTIFICATE),
+    ("ssl_server_key_file", CERTIFICATE),
+    ("state_dir", LAYOUT),
+];
+
+/// Reads one variable; `rest` is its name behind `DOVECOT_`. Names are Dovecot's, in any case; one with a small letter
+/// is taken as it is, for mailboxes have such names.
+pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, String> {
+    let as_it_is = rest.chars().any(|c| c.is_ascii_lowercase());
+    let rest = if as_it_is {
+        rest.to_owned()
+    } else {
+        rest.to_ascii_lowercase()
+    };
+    let mut levels: Vec<&str> = rest.split("__").collect();
+    let name = levels.pop().unwrap_or_default().to_owned();
+    let allowed = |level: &&str| {
+        !level.is_empty()
+            && level
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-./:".contains(&b))
+    };
+    if !levels.iter().chain([&&*name]).all(allowed) || !levels.len().is_multiple_of(2) {
+        return Err(
+            "must be DOVECOT_<SETTING>, or DOVECOT_<BLOCK>__<NAME>__<SETTING> for one in a block, such as \
+             DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL"
+                .to_owned(),
+        );
+    }
+    if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| levels.is_empty() && *owned == name) {
+        return Err(format!("is decided by mailroom: {reason}"));
+    }
+    let blocks = levels.chunks(2).map(|pair| {
+        // Dovecot's services have names such as imap-login, which no variable can have.
+        let name = if pair[0] == "service" {
+            pair[1].replace('_', "-")
+        } else {
+            pair[1].to_owned()
+        };
+        (pair[0].to_owned(), name)
+    });
+    Ok(DovecotSetting {
+        variable: variable.to_owned(),
+        blocks: blocks.collect(),
+        name,
+        value: value.trim().to_owned(),
+    })
+}
+
+impl DovecotSetting {
+    /// As it stands in dovecot.conf, the variable in a comment right above the setting.
+    pub fn lines(&self) -> String {
+        let depth = self.blocks.len();
+        let indented = |depth: usize, text: &str| format!("{}{text}", "  ".repeat(depth)).trim_end().to_owned() + "\n";
+        let open = self.blocks.iter().enumerate();
+        let open = open.map(|(depth, (block, name))| indented(depth, &format!("{block} {name} {{")));
+        let setting = [
+            indented(depth, &format!("# {}", self.variable)),
+            indented(depth, &format!("{} = {}", self.name, self.value)),
+        ];
+        let close = (0..depth).rev().map(|depth| indented(depth, "}"));
+        open.chain(setting).chain(close).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_settings() {
+        let setting = read("DOVECOT_X", "SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL", "4").unwrap();
+        assert_eq!(
+            setting.lines(),
+            "service imap-login {\n  # DOVECOT_X\n  process_min_avail = 4\n}\n"
+        );
+        let setting = read("DOVECOT_X", "namespace__inbox__mailbox__Archive__auto", "create").unwrap();
+        assert!(
+            setting
+                .lines()
+                .starts_with("namespace inbox {\n  mailbox Archive {\n    # DOVECOT_X\n    auto = create\n")
+        );
+        assert_eq!(
+            read("DOVECOT_X", "MAIL_DEBUG", " yes ").unwrap().lines(),
+            "# DOVECOT_X\nmail_debug = yes\n"
+        );
+    }
+
+    #[test]
+    fn owned_and_odd_ones_are_refused() {
+        assert!(read("X", "LISTEN", "*").unwrap_err().contains("POSTFIX_INET_PROTOCOLS"));
+        for odd in ["", "A__B", "SERVICE____X", "A B", "PASSDB__x }__y"] {
+            assert!(read("X", odd, "1").unwrap_err().contains("DOVECOT_<SETTING>"), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The lines of drop-in files, with where they stand.
+
+use super::{Mistake, kind};
+use crate::postfix::master_cf::{self, Service};
+use crate::settings::DropIn;
+
+/// One parameter of a main.cf drop-in file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The parameter.
+    pub name: String,
+    /// Its value, lines that continue it joined.
+    pub value: String,
+    /// `file:line`.
+    pub origin: String,
+}
+
+fn mistake(file: &DropIn, number: usize, value: &str, reason: &str) -> Mistake {
+    Mistake {
+        variable: format!("{}:{number}", file.path.display()),
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// `name = value` lines; one that begins with white space continues the one before it (postconf(5)).
+pub fn main_cf(file: &DropIn) -> Vec<Result<Line, Mistake>> {
+    let read = |(number, line): (usize, String)| match line.split_once('=') {
+        _ if kind::one_line(&line).is_err() => Err(mistake(file, number, "", "holds control characters")),
+        Some((name, value)) if !name.trim().is_empty() => Ok(Line {
+            name: name.trim().to_owned(),
+            value: value.trim().to_owned(),
+            origin: format!("{}:{number}", file.path.display()),
+        }),
+        _ => Err(mistake(file, number, &line, "must be name = value")),
+    };
+    master_cf::logical_lines(&file.text).into_iter().map(read).collect()
+}
+
+/// Services as in master.cf.
+pub fn master_cf(file: &DropIn) -> Result<Vec<Service>, Mistake> {
+    master_cf::parse(&file.text).map_err(|(number, reason)| mistake(file, number, "", &reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_mistakes_say_where() {
+        let file = DropIn {
+            path: "/etc/mailroom/main.cf.d/a.cf".into(),
+            text: "# x\na = 1,\n  2\n\nb=\nnonsense\n".to_owned(),
+        };
+        let lines = main_cf(&file);
+        let first = lines[0].as_ref().unwrap();
+        assert_eq!((&*first.name, &*first.value), ("a", "1, 2"));
+        assert_eq!(first.origin, "/etc/mailroom/main.cf.d/a.cf:2");
+        assert_eq!(lines[1].as_ref().unwrap().value, "");
+        assert_eq!(
+            lines[2].as_ref().unwrap_err().variable,
+            "/etc/mailroom/main.cf.d/a.cf:6"
+        );
+    }
+}

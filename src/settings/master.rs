@@ -1,0 +1,220 @@
+//! `MAILROOM_MASTER_<SERVICE>_<TYPE>[_<WHAT>]`: what master.cf says of a service.
+
+use std::collections::BTreeMap;
+
+use super::{Given, kind::Kind, nearest};
+use crate::postfix::master_cf::{FIELDS, Service};
+use crate::postfix::parameters::{self, Parameters};
+
+/// One change to master.cf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterSetting {
+    /// The variable that makes it.
+    pub variable: String,
+    /// The service's name and type.
+    pub service: (String, String),
+    /// What is changed.
+    pub change: Change,
+}
+
+/// What is changed of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// There is none.
+    Off,
+    /// A field, by its place.
+    Field(usize, String),
+    /// An `-o` option.
+    Option(String, String),
+}
+
+/// Services that may be switched off: the listeners. Nothing works without the others.
+pub(super) const OPTIONAL: [&str; 3] = ["smtp_inet", "submission_inet", "submissions_inet"];
+
+/// Reads one variable; `rest` is its name behind `MAILROOM_MASTER_`.
+pub fn read(variable: &str, rest: &str, value: &str, known: &Parameters) -> Result<MasterSetting, String> {
+    let rest = rest.to_ascii_lowercase();
+    let services = crate::postfix::master_cf::services();
+    let names: Vec<String> = services.iter().map(Service::variable).collect();
+    let belongs = |name: &str| {
+        rest.strip_prefix(name)
+            .is_some_and(|what| what.is_empty() || what.starts_with('_'))
+    };
+    let (service, name) = services
+        .iter()
+        .zip(&names)
+        .filter(|(_, name)| belongs(name))
+        .max_by_key(|(_, name)| name.len())
+        .ok_or_else(|| no_service(&rest, &names))?;
+    let what = rest[name.len()..].trim_start_matches('_');
+    Ok(MasterSetting {
+        variable: variable.to_owned(),
+        service: (service.name.clone(), service.kind.clone()),
+        change: change(name, what, value.trim(), known)?,
+    })
+}
+
+fn no_service(rest: &str, names: &[String]) -> String {
+    let begins = |name: &str| rest.get(..name.len()).unwrap_or(rest).to_owned();
+    let nearest = names
+        .iter()
+        .min_by_key(|name| strsim::damerau_levenshtein(&begins(name), name))
+        .filter(|name| nearest(&begins(name), std::iter::once(name.as_str())).is_some());
+    match nearest {
+        Some(nearest) => format!(
+            "names no service of master.cf; did you mean MAILROOM_MASTER_{}?",
+            nearest.to_ascii_uppercase()
+        ),
+        None => "names no service of master.cf: write MAILROOM_MASTER_<SERVICE>_<TYPE>, such as \
+                 MAILROOM_MASTER_SUBMISSION_INET=off or MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT=20"
+            .to_owned(),
+    }
+}
+
+fn change(service: &str, what: &str, value: &str, known: &Parameters) -> Result<Change, String> {
+    if what.is_empty() {
+        return match value {
+            "off" | "no" if OPTIONAL.contains(&service) => Ok(Change::Off),
+            "off" | "no" => Err("cannot be switched off: Postfix does not work without it".to_owned()),
+            _ => Err("must be off; name a parameter or a field to change it".to_owned()),
+        };
+    }
+    if let Some((_, place)) = FIELDS.iter().find(|(name, _)| *name == what) {
+        let number = value.strip_suffix('?').filter(|_| what == "wakeup").unwrap_or(value);
+        return match Kind::Integer.parse(number) {
+            Ok(_) => Ok(Change::Field(*place, value.to_owned())),
+            Err(_) if value == "-" => Ok(Change::Field(*place, value.to_owned())),
+            Err(reason) => Err(reason),
+        };
+    }
+    let Some(parameter) = known.find(what) else {
+        let names = known.names().chain(FIELDS.iter().map(|(name, _)| *name));
+        let nearest = nearest(what, names).map(|name| {
+            let name = name.to_ascii_uppercase();
+            format!(
+                "; did you mean MAILROOM_MASTER_{}_{name}?",
+                service.to_ascii_uppercase()
+            )
+        });
+        return Err(format!(
+            "{what} is not a parameter of the installed Postfix{}",
+            nearest.unwrap_or_default()
+        ));
+    };
+    match parameters::owned(parameter) {
+        Some(reason) => Err(format!("{parameter} is decided by mailroom: {reason}")),
+        None => Ok(Change::Option(parameter.to_owned(), known.check(parameter, value)?)),
+    }
+}
+
+/// What a user should know: a parameter that was given does not reach a service whose own `-o` line sets it.
+pub fn shadowed(parameters: &BTreeMap<String, Given>, master: &[MasterSetting]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for service in crate::postfix::master_cf::services() {
+        for (name, value) in &service.options {
+            let Some(given) = parameters
+                .get(name)
+                .filter(|given| given.explicit && given.value != *value)
+            else {
+                continue;
+            };
+            let reached_by = match value.strip_prefix('$') {
+                Some(other) => format!("POSTFIX_{}", other.to_ascii_uppercase()),
+                None => format!("MAILROOM_MASTER_{}_{name}", service.variable()).to_ascii_uppercase(),
+            };
+            if !master
+                .iter()
+                .any(|setting| setting.variable.eq_ignore_ascii_case(&reached_by))
+            {
+                notes.push(format!(
+                    "{} does not reach {}/{}, where master.cf says {name}={value}: set {reached_by} for that",
+                    given.variable, service.name, service.kind
+                ));
+            }
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Parameters {
+        Parameters::parse(
+            "smtpd_tls_security_level =\nsmtpd_client_restrictions =\nqueue_directory = /x\nmax_idle = 100s\n",
+            "",
+        )
+    }
+
+    fn set(rest: &str, value: &str) -> Result<Change, String> {
+        read("X", rest, value, &known()).map(|setting| setting.change)
+    }
+
+    #[test]
+    fn fields_options_and_services() {
+        assert_eq!(set("SUBMISSION_INET", "off"), Ok(Change::Off));
+        assert_eq!(set("SMTP_UNIX_PROCESS_LIMIT", "20"), Ok(Change::Field(4, "20".into())));
+        assert_eq!(set("QMGR_UNIX_WAKEUP", "300?"), Ok(Change::Field(3, "300?".into())));
+        assert_eq!(
+            set("SMTP_INET_SMTPD_TLS_SECURITY_LEVEL", "none"),
+            Ok(Change::Option("smtpd_tls_security_level".into(), "none".into()))
+        );
+        let setting = read("X", "SUBMISSIONS_INET_MAX_IDLE", "5s", &known()).unwrap();
+        assert_eq!(
+            setting.service,
+            ("submissions".into(), "inet".into()),
+            "the longest name"
+        );
+    }
+
+    #[test]
+    fn mistakes_suggest() {
+        assert!(
+            set("SUBMISION_INET", "off")
+                .unwrap_err()
+                .ends_with("did you mean MAILROOM_MASTER_SUBMISSION_INET?")
+        );
+        assert!(set("QMGR_UNIX", "off").unwrap_err().contains("cannot be switched off"));
+        assert!(set("SMTP_INET", "on").unwrap_err().contains("must be off"));
+        assert!(
+            set("SMTP_INET_MAX_IDEL", "5s")
+                .unwrap_err()
+                .ends_with("did you mean MAILROOM_MASTER_SMTP_INET_MAX_IDLE?")
+        );
+        assert!(set("SMTP_INET_MAX_IDLE", "x").unwrap_err().contains("a time"));
+        assert!(
+            set("SMTP_INET_QUEUE_DIRECTORY", "/q")
+                .unwrap_err()
+                .contains("decided by mailroom")
+        );
+        assert!(
+            set("SMTP_UNIX_PROCESS_LIMIT", "many")
+                .unwrap_err()
+                .contains("whole number")
+        );
+    }
+
+    #[test]
+    fn what_does_not_reach_a_service_is_told() {
+        let given = |value: &str| Given {
+            variable: "POSTFIX_X".into(),
+            value: value.into(),
+            explicit: true,
+        };
+        let parameters = BTreeMap::from([
+            ("smtpd_tls_security_level".to_owned(), given("may")),
+            ("smtpd_client_restrictions".to_owned(), given("permit")),
+        ]);
+        let notes = shadowed(&parameters, &[]);
+        assert_eq!(notes.len(), 4, "{notes:?}");
+        assert!(
+            notes[0].ends_with("set MAILROOM_MASTER_SUBMISSION_INET_SMTPD_TLS_SECURITY_LEVEL for that"),
+            "{notes:?}"
+        );
+        assert!(
+            notes[1].ends_with("set POSTFIX_MUA_CLIENT_RESTRICTIONS for that"),
+            "{notes:?}"
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! What /proc says of processes and connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+/// What proc_pid_stat(5) says of a process, as far as it is needed here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// The name of the program (proc_pid_comm(5)), at most 15 bytes of it.
+    pub name: String,
+    /// Its parent's id.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session.
+    pub session: i32,
+    state: char,
+}
+
+impl Stat {
+    /// Of a process that is there.
+    pub fn read(pid: i32) -> Option<Stat> {
+        Stat::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// `pid (name) state ppid pgrp session …`; the name may hold anything, so the last `)` ends it.
+    fn parse(line: &str) -> Option<Stat> {
+        let (before, after) = line.rsplit_once(") ")?;
+        let (_, name) = before.split_once('(')?;
+        let mut fields = after.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let mut number = || fields.next()?.parse::<i32>().ok();
+        Some(Stat {
+            name: name.to_owned(),
+            parent: number()?,
+            group: number()?,
+            session: number()?,
+            state,
+        })
+    }
+
+    /// It has not ended.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// All processes that can be seen: in a PID namespace that is shared, those of other containers too.
+pub fn all() -> BTreeMap<i32, Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return BTreeMap::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| Some((pid, Stat::read(pid)?)))
+        .collect()
+}
+
+/// Whether a process is in this container: its number may be one of ours, or a stranger's in a shared PID namespace.
+pub fn is_in_this_container(pid: i32) -> bool {
+    let groups = |process: &str| fs::read_to_string(format!("/proc/{process}/cgroup")).ok();
+    groups(&pid.to_string()).is_some_and(|theirs| Some(theirs) == groups("self"))
+}
+
+/// The live processes that descend from this one. As a child subreaper (prctl(2)) it is the ancestor of all that were
+/// started here, orphans included.
+pub fn descendants() -> Vec<Pid> {
+    descendants_among(&all(), Pid::this().as_raw())
+}
+
+fn descendants_among(processes: &BTreeMap<i32, Stat>, root: i32) -> Vec<Pid> {
+    let descends = |pid: i32| {
+        // No chain is longer than there are processes: the list is no snapshot, and might hold a ring.
+        let ancestors = std::iter::successors(Some(pid), |pid| processes.get(pid).map(|stat| stat.parent));
+        ancestors.skip(1).take(processes.len()).any(|ancestor| ancestor == root)
+    };
+    processes
+        .iter()
+        .filter(|(pid, stat)| stat.is_alive() && descends(**pid))
+        .map(|(pid, _)| Pid::from_raw(*pid))
+        .collect()
+}
+
+/// Where file systems, directories and files are mounted, as with `docker run -v`.
+pub fn mount_points() -> BTreeSet<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// How many connections are open to one of these TCP ports here, accepted or not.
+pub fn connections(ports: &[u16]) -> usize {
+    let count = |table: &str| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        established(&table).filter(|port| ports.contains(port)).count()
+    };
+    count("/proc/net/tcp") + count("/proc/net/tcp6")
+}
+
+/// The local ports of all ESTABLISHED connections in a table of proc_net(5): `sl local_address rem_address st …`.
+fn established(table: &str) -> impl Iterator<Item = u16> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (_, port) = fields.next()?.rsplit_once(':')?;
+        (fields.nth(1)? == "01").then(|| u16::from_str_radix(port, 16).ok())?
+    })
+}
+
+/// How many processes of this container the kernel has killed because memory ran out (cgroup v2, then v1).
+pub fn out_of_memory_kills() -> u64 {
+    [
+        "/sys/fs/cgroup/memory.events",
+        "/sys/fs/cgroup/memory/memory.oom_control",
+    ]
+    .iter()
+    .find_map(|path| oom_kills(&fs::read_to_string(path).ok()?))
+    .unwrap_or(0)
+}
+
+fn oom_kills(text: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_lines_with_odd_names() {
+        let stat = Stat::parse("7 (a) b (c) S 1 5 6 0 -1 4194560").unwrap();
+        assert_eq!(
+            (&*stat.name, stat.parent, stat.group, stat.session),
+            ("a) b (c", 1, 5, 6)
+        );
+        assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn descendants_and_nobody_else() {
+        let stat = |parent: i32, state: char| Stat::parse(&format!("1 (x) {state} {parent} 1 1 0")).unwrap();
+        let processes = BTreeMap::from([
+            (1, stat(0, 'S')),
+            (5, stat(1, 'S')),
+            (6, stat(5, 'S')),
+            (7, stat(6, 'S')),
+            (8, stat(5, 'Z')),
+            (9, stat(1, 'S')),
+            (20, stat(21, 'S')),
+            (21, stat(20, 'S')),
+        ]);
+        let pids = |root| {
+            descendants_among(&processes, root)
+                .into_iter()
+                .map(Pid::as_raw)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pids(5), [6, 7]);
+        assert!(pids(9).is_empty());
+    }
+
+    #[test]
+    fn only_established_connections_count() {
+        let table = "  sl  local_address rem_address   st tx_queue\n   \
+            0: 00000000:0019 00000000:0000 0A 00000000\n   \
+            1: 0100007F:0019 0100007F:8000 01 00000000\n   \
+            2: 0100007F:8000 0100007F:0019 01 00000000\n   \
+            3: 0100007F:024B 0100007F:8001 06 00000000\n";
+        assert_eq!(established(table).collect::<Vec<_>>(), [25, 32768]);
+    }
+
+    #[test]
+    fn both_cgroup_versions() {
+        assert_eq!(oom_kills("low 0\noom 3\noom_kill 2\noom_group_kill 1\n"), Some(2));
+        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"), Some(4));
+        assert_eq!(oom_kills("oom_kill_disable 0\n"), None);
+    }
+}

@@ -1,0 +1,372 @@
+"""What is set reaches Postfix and Dovecot, or is refused with the name of what is wrong; and changes are applied live."""
+
+import os
+import random
+import re
+import shlex
+import subprocess
+import time
+
+import pytest
+
+from conftest import CLIENT_IMAGE, IMAGE, WORK, docker, name, telnet, until
+
+LONG = os.environ.get("LONG") == "1"
+DEFAULTS = """
+while IFS= read -r line; do
+    name=${line%% =*} value=${line#* =}
+    all+=("POSTFIX_${name^^}=${value# }")
+done < <(postconf -c /usr/share/mailroom/postfix -d)
+"""
+
+
+@pytest.fixture(scope="module")
+def checker(lab):
+    """A container to run `mailroom check` in, as somebody who is not root."""
+    return lab.run(IMAGE, "-c", "mkdir -p /etc/mailroom && sleep infinity",
+                   options=["--entrypoint", "bash", "--init", "--no-healthcheck"], network="none")
+
+
+def check(checker, *variables, user="1234"):
+    return checker.exec("env", "-i", *variables, "/usr/local/bin/mailroom", "check", check=False, user=user)
+
+
+def report(said):
+    """What is said of each variable."""
+    return dict(re.findall(r"^  ([\w/.:-]+?)[=:] ?.*\n      (.*)$", said, re.MULTILINE))
+
+
+# Refused with a reason: what Mailroom decides, what is read-only in Postfix or on its way out, a default that is no domain.
+REASONS = ["is decided by mailroom: ", "is read-only in Postfix", "is on its way out of Postfix: set ", "must have at least two parts"]
+
+
+def test_every_parameter_takes_its_own_default(checker):
+    """But for a short list, each with its reason."""
+    refused = {}
+    for _ in range(3):
+        # What is wrong with values is told first, then what is wrong in the whole, then what postconf has to say.
+        skipped = "|".join([*refused, "nothing"])
+        done = checker.sh(DEFAULTS + f"""
+for setting in "${{all[@]}}"; do
+    [[ ${{setting%%=*}} =~ ^({skipped})$ ]] || kept+=("$setting")
+done
+echo ${{#kept[@]}}
+env -i "${{kept[@]}}" /usr/local/bin/mailroom check""", check=False)
+        if done.returncode == 0:
+            break
+        refused.update(report(done.stderr))
+    assert done.stderr == "" and "all is well" in done.stdout
+    assert int(done.stdout.split()[0]) > 900
+    assert {each: reason for each, reason in refused.items() if not reason.startswith(tuple(REASONS))} == {}
+    print(len(refused), "parameters are refused, each with its reason")
+
+
+def test_a_hundred_typos_get_the_right_name(checker):
+    typos = dict(line.split() for line in open("typos.txt"))
+    assert len(typos) >= 100
+    refused = report(check(checker, *(f"{typo}=1" for typo in typos)).stderr)
+    suggested = {typo: re.search(r"did you mean (\w+)\?", refused.get(typo, "did you mean _?")) for typo in typos}
+    wrong = {typo: right for typo, right in typos.items() if not suggested[typo] or suggested[typo][1] != right}
+    assert wrong == {}
+
+
+NAMES = ["MYHOSTNAME", "MYDOMAIN", "MYNETWORKS", "RELAYHOST", "MESSAGE_SIZE_LIMIT", "SMTPD_BANNER", "INET_PROTOCOLS", "BIFF",
+         "SMTPD_RECIPIENT_RESTRICTIONS", "HEADER_CHECKS", "MAXIMAL_QUEUE_LIFETIME", "SMTP_TLS_SECURITY_LEVEL", "MAX_IDLE",
+         "smtp_tls_CAfile", "VIRTUAL_ALIAS_MAPS", "DEFAULT_PROCESS_LIMIT", "SMTPD_TLS_CIPHERS", "QUEUE_DIRECTORY", "NONSENSE"]
+OTHERS = ["MAILROOM_TRUST_GATEWAY", "MAILROOM_STOP_TIMEOUT", "MAILROOM_MASTER_SMTP_INET_MAX_IDLE", "MAILROOM_MASTER_SUBMISSION_INET",
+          "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS", "DOVECOT_MAIL_DEBUG", "DOVECOT_NONSENSE",
+          "DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL", "DOVECOT_PROTOCOL__IMAP__MAIL_MAX_USERIP_CONNECTIONS", "TZ",
+          "MAILROOM_RELAYHOST_USERNAME", "MAILROOM_RELAYHOST_PASSWORD", "MAILROOM_NONSENSE", "POSTFIX_PORT_25_TCP"]
+VALUES = ["", "yes", "no", "0", "1", "5", "100", "4h", "25M", "x", "mail.example.org", "10.0.0.0/8", "127.0.0.1/8, ::1", "ipv4", "all",
+          "may", "encrypt", "off", "[smtp.example.org]:587", "reject", "permit_mynetworks, reject", "lmdb:/nope", "inline:{a=b}",
+          "regexp:/nope", "$myhostname ESMTP", "${x", "a\nb = c", "\x07", "Europe/Berlin", "tcp://10.0.0.1:25", "a = b", "{", "}", "#"]
+
+
+# What a user would write: half of all values, so that many environments are right.
+RIGHT = {
+    "POSTFIX_MYHOSTNAME": ["mx.example.org"], "POSTFIX_MYDOMAIN": ["example.org"], "POSTFIX_MYNETWORKS": ["10.0.0.0/8 ::1"],
+    "POSTFIX_RELAYHOST": ["[smtp.example.org]:587", ""], "POSTFIX_MESSAGE_SIZE_LIMIT": ["0", "104857600"], "TZ": ["Europe/Berlin"],
+    "POSTFIX_SMTPD_BANNER": ["$myhostname ESMTP"], "POSTFIX_INET_PROTOCOLS": ["all", "ipv4"], "POSTFIX_BIFF": ["no"],
+    "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS": ["permit_mynetworks, reject"], "POSTFIX_HEADER_CHECKS": ["inline:{a=b}", ""],
+    "POSTFIX_MAXIMAL_QUEUE_LIFETIME": ["1d", "4h"], "POSTFIX_SMTP_TLS_SECURITY_LEVEL": ["require", "may"],
+    "POSTFIX_MAX_IDLE": ["5s"], "POSTFIX_smtp_tls_CAfile": ["/ca.pem"], "POSTFIX_VIRTUAL_ALIAS_MAPS": ["inline:{a=b}"],
+    "POSTFIX_DEFAULT_PROCESS_LIMIT": ["50"], "POSTFIX_SMTPD_TLS_CIPHERS": ["high"], "MAILROOM_TRUST_GATEWAY": ["yes", "no"],
+    "MAILROOM_STOP_TIMEOUT": ["30s", "2m"], "MAILROOM_MASTER_SMTP_INET_MAX_IDLE": ["5s"],
+    "MAILROOM_MASTER_SUBMISSION_INET": ["off"], "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT": ["20", "-"],
+    "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS": ["5"], "DOVECOT_MAIL_DEBUG": ["yes", "no"],
+    "DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL": ["4"], "DOVECOT_PROTOCOL__IMAP__MAIL_MAX_USERIP_CONNECTIONS": ["5"],
+    "POSTFIX_PORT_25_TCP": ["tcp://10.0.0.1:25"],
+}
+
+
+def test_random_environments_are_accepted_whole_or_refused_by_name(checker):
+    """By the real postconf and doveconf: `mailroom check` stages everything and runs both."""
+    random.seed(20261124)
+    names = [f"POSTFIX_{each}" for each in NAMES] + OTHERS
+    value = lambda each: random.choice(random.choice([VALUES, RIGHT.get(each, VALUES)]))
+    environments = [{each: value(each) for each in random.sample(names, random.randint(1, 4))}
+                    for _ in range(2000 if LONG else 300)]
+    script = "".join(
+        "env -i " + " ".join(shlex.quote(f"{key}={value}") for key, value in environment.items())
+        + " /usr/local/bin/mailroom check >/tmp/out 2>/tmp/err; echo \"== $?\"; cat /tmp/out /tmp/err\n"
+        for environment in environments)
+    said = checker.exec("bash", "-s", input=script, timeout=900).stdout
+    outcomes = re.findall(r"^== (\d+)\n(.*?)(?=^== |\Z)", said, re.MULTILINE | re.DOTALL)
+    assert len(outcomes) == len(environments)
+    codes = [code for code, _ in outcomes]
+    print(f"{len(environments)} environments: {codes.count('0')} accepted, {codes.count('64')} refused")
+    for environment, (code, text) in zip(environments, outcomes):
+        assert code in ("0", "64") and "panic" not in text, (environment, text)
+        if code == "0":
+            assert text.startswith("all is well"), (environment, text)
+        else:
+            assert any(each in environment for each in report(text)), (environment, text)
+    assert codes.count("0") > 50 and codes.count("64") > 50
+
+
+def test_nothing_is_written_when_something_is_wrong(lab):
+    volume = lab.volume()
+    for wrong in ["POSTFIX_BIFF=maybe", "DOVECOT_MAIL_DEBG=yes"]:
+        done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/etc/postfix",
+                      "-e", wrong, IMAGE, check=False)
+        assert done.returncode == 64, done.stderr
+        listed = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/v", "--entrypoint",
+                        "ls", IMAGE, "-A", "/v").stdout
+        assert listed == "", listed
+
+
+def test_master_cf_and_dovecot_from_the_environment(lab):
+    server = lab.server(alias="mastered", env={
+        "MAILROOM_MASTER_SUBMISSIONS_INET": "off", "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT": "20",
+        "MAILROOM_MASTER_SMTP_INET_SMTPD_BANNER": "$myhostname ESMTP two words",
+        "DOVECOT_LOGIN_GREETING": "Welcome here", "DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL": "3"})
+    assert ":465 " not in server.sh("netstat -tln").stdout
+    assert "465" not in server.exec("/healthcheck").stdout, "what is switched off is not probed"
+    assert server.exec("postconf", "-F", "smtp/unix/process_limit").stdout.endswith("= 20\n")
+    telnet(server, 25, ("ESMTP two words", "QUIT"))
+    telnet(server, 143, ("Welcome here", "a LOGOUT"))
+    assert server.sh("pgrep -fc dovecot/imap-login").stdout == "3\n"
+
+
+def test_what_does_not_reach_a_service_is_told(lab):
+    server = lab.server(alias="shadowed", env={"POSTFIX_SMTPD_TLS_SECURITY_LEVEL": "none"})
+    server.wait_for_log("does not reach submission/inet, where master.cf says smtpd_tls_security_level=encrypt: "
+                        "set MAILROOM_MASTER_SUBMISSION_INET_SMTPD_TLS_SECURITY_LEVEL for that")
+
+
+def drop_ins(files):
+    """A directory for /etc/mailroom."""
+    directory = WORK / name("dropins")
+    for path, text in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text)
+    return directory
+
+
+def test_drop_in_files_come_last(lab):
+    directory = drop_ins({
+        "main.cf.d/10.cf": "# banner\nsmtpd_banner = $myhostname\n  from a file\nmyhostname = mx.example.org\n",
+        "master.cf.d/10.cf": "2525 inet n - n - - smtpd\n  -o smtpd_banner=extra\n",
+        "dovecot.d/10.conf": "login_greeting = From a file\nservice pop3-login {\n  process_min_avail = 2\n}\n"})
+    server = lab.server(alias="dropped", env={"POSTFIX_MYHOSTNAME": "other.example.org", "DOVECOT_LOGIN_GREETING": "env"},
+                        options=["-v", f"{directory}:/etc/mailroom:ro"])
+    telnet(server, 25, ("220 mx.example.org from a file", "QUIT"))
+    telnet(server, 2525, ("220 extra", "QUIT"))
+    telnet(server, 143, ("From a file", "a LOGOUT"))
+    assert "# /etc/mailroom/main.cf.d/10.cf:2" in server.sh("cat /etc/postfix/main.cf").stdout
+
+
+@pytest.mark.parametrize("path, text, where, what", [
+    ("main.cf.d/x.cf", "\nsmtpd_baner = x\n", "main.cf.d/x.cf:2", "did you mean POSTFIX_SMTPD_BANNER?"),
+    ("master.cf.d/x.cf", "smtp inet n\n", "master.cf.d/x.cf:1", "service type private unpriv chroot"),
+    ("dovecot.d/x.conf", "mail_debug = yes\nmail_debg = yes\n", "dovecot.d/x.conf:2", "did you mean mail_debug?"),
+])
+def test_a_wrong_drop_in_file_is_named(lab, path, text, where, what):
+    directory = drop_ins({path: text})
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro",
+                  IMAGE, check=False)
+    assert done.returncode == 64 and f"/etc/mailroom/{where}" in done.stderr and what in done.stderr, done.stderr
+
+
+def test_secrets_stay_secret(lab, server, client):
+    """From files, to a relay host that demands a login and TLS; then looked for everywhere."""
+    secrets = drop_ins({"password": "relaypass123\n", "banner": "s3cr3t-banner-text\n", "greeting": "s3cr3t-greeting"})
+    log = lab.server(alias="secretive", env={
+        "POSTFIX_RELAYHOST": "[postfix]:587", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "encrypt",
+        "MAILROOM_RELAYHOST_USERNAME": "relay", "MAILROOM_RELAYHOST_PASSWORD_FILE": "/secrets/password",
+        "POSTFIX_SMTPD_BANNER_FILE": "/secrets/banner", "DOVECOT_LOGIN_GREETING_FILE": "/secrets/greeting"},
+        options=["-v", f"{secrets}:/secrets:ro"])
+    client.python("""
+import smtplib
+smtplib.SMTP("secretive", 25).sendmail("a@example.org", ["b@example.net"], "Subject: x\\r\\n\\r\\nx")
+""")
+    server.wait_for_log("sasl_username=relay@metabuilder.local")
+    telnet(log, 25, ("220 s3cr3t-banner-text", "QUIT"))
+    shown = log.logs() + log.sh("mailroom render; mailroom render --diff; mailroom check; mailroom reload; cat /var/log/*.log").stdout
+    shown += log.sh("for p in /proc/[0-9]*; do [ $p = /proc/$$ ] || tr '\\0' '\\n' <$p/environ; done 2>/dev/null", check=False).stdout
+    shown += log.exec("bash", "-c", "find / -xdev \\( -path /proc -o -path /sys -o -path /usr \\) -prune -o -type f -print0 "
+                      "2>/dev/null | xargs -0 cat 2>/dev/null", user="1234", check=False).stdout
+    for volume in ["/etc/postfix", "/var/spool/postfix", "/var/lib/mailroom"]:
+        shown += log.exec("bash", "-c", f"find {volume} -type f -print0 2>/dev/null | xargs -0 cat 2>/dev/null", user="1234",
+                          check=False).stdout
+    for secret in ["relaypass123", "s3cr3t-banner-text", "s3cr3t-greeting"]:
+        assert secret not in shown, re.findall(f".*{secret}.*", shown)[:3]
+    assert "<hidden>" in shown
+
+
+def test_check_and_render_are_commands_of_the_image():
+    """As the README writes them: in the place of the server."""
+    run = ["run", "--rm", "--label", "mailroom-test", "--network", "none", "-e", "POSTFIX_MYHOSTNAME=mx.example.org", IMAGE]
+    assert docker(*run, "check").stdout.startswith("all is well: mx.example.org for metabuilder.local")
+    assert "myhostname = mx.example.org" in docker(*run, "render", "/etc/postfix/main.cf").stdout
+
+
+def test_both_a_value_and_its_file_are_refused(checker):
+    done = check(checker, "POSTFIX_RELAYHOST=x.test", "POSTFIX_RELAYHOST_FILE=/etc/hostname", "MAILROOM_RELAYHOST_PASSWORD_FILE=/none")
+    refused = report(done.stderr)
+    assert "keep one of them" in refused["POSTFIX_RELAYHOST_FILE"]
+    assert "cannot be read" in refused["MAILROOM_RELAYHOST_PASSWORD_FILE"]
+
+
+def test_the_source_of_a_password_table_is_mapped(lab, server, client):
+    """The seed's variable, with a file that nobody ran postmap on."""
+    directory = drop_ins({"sasl_passwd": "[postfix]:587 relay:relaypass123\n"})
+    os.chmod(directory / "sasl_passwd", 0o600)
+    outbound = lab.server(alias="mapped", env={
+        "POSTFIX_RELAYHOST": "[postfix]:587", "POSTFIX_SMTP_SASL_PASSWORD_MAPS": "lmdb:/etc/postfix/sasl_passwd"},
+        options=["-v", f"{directory}/sasl_passwd:/etc/postfix/sasl_passwd:ro"])
+    before = server.logs().count("sasl_username=relay@")
+    client.python("""
+import smtplib
+smtplib.SMTP("mapped", 25).sendmail("a@example.org", ["b@example.net"], "Subject: x\\r\\n\\r\\nx")
+""")
+    until(lambda: server.logs().count("sasl_username=relay@") > before, "the relay host saw a login")
+    assert outbound.sh("stat -c %a /etc/postfix/sasl_passwd.lmdb").stdout == "600\n"
+
+
+def test_networks_that_come_and_go_are_followed(lab):
+    server = lab.server(alias="moving")
+    other = name("net")
+    docker("network", "create", "--label", "mailroom-test", "--internal", other)
+    try:
+        stranger = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"], network=other)
+        docker("network", "connect", "--alias", "moving", other, server.id)
+        ask = """
+import smtplib
+smtp = smtplib.SMTP("moving", 25, timeout=20); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+print(smtp.docmd("RCPT", "TO:<b@example.net>")[0])
+"""
+        until(lambda: stranger.python(ask, check=False).stdout == "250\n", "the new neighbour may relay")
+        networks = server.exec("postconf", "-h", "mynetworks").stdout
+        assert networks.count("!") == 4, "both gateways and both own addresses are taken out"
+        docker("network", "disconnect", other, server.id)
+        until(lambda: server.exec("postconf", "-h", "mynetworks").stdout.count("!") == 2, "the network is gone")
+        server.wait_until_healthy()
+    finally:
+        docker("network", "disconnect", "-f", other, server.id, check=False)
+        docker("rm", "-f", stranger.id, check=False)
+        docker("network", "rm", other)
+
+
+def test_kubernetes(lab):
+    """Loopback alone is trusted, and the services' variables are no settings; at debug level they are listed."""
+    server = lab.server(alias="pod", env={
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1", "POSTFIX_PORT_25_TCP": "tcp://10.96.0.7:25", "DOVECOT_SERVICE_HOST": "10.96.0.8",
+        "MAILROOM_PORT": "tcp://10.96.0.9:25", "MAILROOM_LOG_LEVEL": "debug"})
+    assert server.exec("postconf", "-h", "mynetworks").stdout == "127.0.0.0/8\n"
+    for variable in ["POSTFIX_PORT_25_TCP", "DOVECOT_SERVICE_HOST", "MAILROOM_PORT"]:
+        assert f"Ignored: {variable}" in server.logs()
+
+
+def test_public_networks_are_refused(checker):
+    for networks in ["0.0.0.0/0", "10.0.0.0/8 8.8.8.0/24", "::/0"]:
+        done = check(checker, f"POSTFIX_MYNETWORKS={networks}")
+        assert done.returncode == 64 and "MAILROOM_ALLOW_OPEN_RELAY=yes" in done.stderr
+    assert check(checker, "POSTFIX_MYNETWORKS=0.0.0.0/0", "MAILROOM_ALLOW_OPEN_RELAY=yes").returncode == 0
+    assert check(checker, "POSTFIX_MYNETWORKS=203.0.113.7 8.8.8.8").returncode == 0
+
+
+def test_time_zone_and_names(lab, client):
+    server = lab.server(alias="berlin", env={"TZ": "Asia/Kolkata"})
+    client.python("""
+import smtplib
+smtplib.SMTP("berlin", 25).sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+""")
+    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    received = server.sh("cat /var/mail/user/Maildir/new/*").stdout
+    assert "+0530 (IST)" in received
+    assert "by postfix.metabuilder.local (Postfix)" in received and server.id[:12] not in received
+    hour = server.sh("date '+%b %e %H:'").stdout.strip()
+    assert hour in server.sh("tail -n 3 /var/log/mail.log").stdout and hour in server.sh("tail -n 3 /var/log/dovecot.log").stdout
+
+
+def test_render_shows_what_would_change(lab):
+    server = lab.server(alias="rendered")
+    done = server.sh("mailroom render --diff; POSTFIX_MESSAGE_SIZE_LIMIT=1000 mailroom render --diff /etc/postfix")
+    assert "-message_size_limit = 52428800\n+# POSTFIX_MESSAGE_SIZE_LIMIT\n+message_size_limit = 1000\n" in done.stdout
+    assert "users" not in server.sh("mailroom render --diff").stdout
+    assert server.sh("mailroom render /etc/postfix/main.cf").stdout.rstrip() == server.sh("cat /etc/postfix/main.cf").stdout.rstrip()
+    assert "no such file is written" in server.exec("mailroom", "render", "/nope", check=False).stderr
+    json = server.sh("mailroom help-env --json").stdout
+    assert '"POSTFIX_MYHOSTNAME"' in json and '"$schema"' in json
+
+
+def test_a_hundred_reloads_under_load(lab, client):
+    """Twenty messages a second on 25 and 587, twenty sessions in IDLE; every change is visible within a second."""
+    directory = drop_ins({"main.cf.d/10.cf": "smtpd_banner = first\n"})
+    server = lab.server(alias="reloaded", options=["-v", f"{directory}:/etc/mailroom:ro"])
+    script = """
+import imaplib, smtplib, ssl, sys, threading, time
+context = ssl._create_unverified_context()
+sessions = []
+for number in range(20):
+    imap = imaplib.IMAP4("reloaded", 143) if number % 2 else imaplib.IMAP4_SSL("reloaded", 993, ssl_context=context)
+    imap.login("admin", "adminpass123"); imap.select()
+    imap.send(b"x IDLE\\r\\n"); assert imap.readline().startswith(b"+")
+    sessions.append(imap)
+stop, sent, failed = threading.Event(), [0], []
+def send(number):
+    while not stop.is_set():
+        begun = time.monotonic()
+        try:
+            smtp = smtplib.SMTP("reloaded", 587 if number % 2 else 25, timeout=20)
+            if number % 2:
+                smtp.starttls(context=context); smtp.login("relay", "relaypass123")
+            smtp.sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+            smtp.quit(); sent[0] += 1
+        except Exception as error:
+            failed.append(repr(error))
+        time.sleep(max(0, 0.2 - (time.monotonic() - begun)))
+threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+for thread in threads: thread.start()
+print("started", flush=True); sys.stdin.readline(); stop.set()
+for thread in threads: thread.join()
+alive = 0
+for imap in sessions:
+    imap.send(b"DONE\\r\\n")
+    line = imap.readline()
+    while line.startswith(b"*"): line = imap.readline()
+    alive += line.startswith(b"x OK")
+print(sent[0], len(failed), alive, failed[:3], flush=True)
+"""
+    load = subprocess.Popen(["docker", "exec", "-i", client.id, "python3", "-c", script], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    assert load.stdout.readline() == "started\n"
+    slowest, begun = 0, time.monotonic()
+    greeting = "exec 3<>/dev/tcp/127.0.0.1/25 && read -r line <&3 && echo $line && echo QUIT >&3"
+    for number in range(100):
+        (directory / "main.cf.d/10.cf").write_text(f"smtpd_banner = number-{number}\n")
+        changed = time.monotonic()
+        assert "Reloaded: postfix" in server.exec("mailroom", "reload").stdout
+        until(lambda: f"number-{number}" in server.sh(greeting, check=False).stdout, "the change is visible", deadline=5)
+        slowest = max(slowest, time.monotonic() - changed)
+        time.sleep(max(0, begun + number + 1 - time.monotonic()))
+    (directory / "main.cf.d/10.cf").write_text("smtpd_banner = broken\nsmtpd_baner = x\n")
+    refused = server.exec("mailroom", "reload", check=False)
+    assert refused.returncode == 1 and "/etc/mailroom/main.cf.d/10.cf:2" in refused.stderr
+    assert "number-99" in server.sh(greeting).stdout
+    sent, failed, alive, errors = load.communicate("\n", timeout=60)[0].strip().split(" ", 3)
+    print(f"100 reloads in {time.monotonic() - begun:.0f} s: {sent} sent, {failed} failed, {alive} of 20 sessions alive, "
+          f"slowest change visible after {slowest:.2f} s")
+    assert (failed, alive) == ("0", "20"), errors
+    assert int(sent) > 1000 and slowest < 1.5

@@ -1,0 +1,326 @@
+"""Whatever dies, every message that got its 250 is in a mailbox or in the queue afterwards: exactly once after a clean
+stop, at least once otherwise. Each test adds a row to the table that is printed at the end."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import CLIENT_IMAGE, IMAGE, WORK, docker, name, until
+
+LONG = os.environ.get("LONG") == "1"
+TIMES = 10 if LONG else 3
+VOLUMES = ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix", "/var/lib/mailroom"]
+# One account is on LMTP.
+LMTP = {"POSTFIX_TRANSPORT_MAPS": "inline:{relay@metabuilder.local=lmtp:unix:private/dovecot-lmtp}",
+        "POSTFIX_MINIMAL_BACKOFF_TIME": "2s", "POSTFIX_QUEUE_RUN_DELAY": "2s", "POSTFIX_MAXIMAL_BACKOFF_TIME": "4s"}
+
+
+class Load:
+    """Clients that hand over messages while the test breaks something."""
+
+    def __init__(self, lab, client, alias, threads=12, port=None):
+        self.directory = WORK / name("load")
+        self.directory.mkdir()
+        (self.directory / "acked").touch()
+        shutil.copy("load.py", self.directory)
+        command = ["docker", "run", "--rm", "--init", "--label", "mailroom-test", "--network", lab.network,
+                   "-v", f"{self.directory}:/load", CLIENT_IMAGE, "python3", "/load/load.py", alias, str(threads), "/load", *([str(port)] if port else [])]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "started\n"
+        self.wait_for(20)
+
+    def lines(self, what):
+        path = self.directory / what
+        return path.read_text().split() if path.exists() else []
+
+    def wait_for(self, more):
+        """Until that many more messages are accepted."""
+        target = len(self.lines("acked")) + more
+        until(lambda: len(self.lines("acked")) >= target, f"{more} more messages are accepted")
+
+    def stop(self):
+        (self.directory / "stop").touch()
+        assert self.process.wait(timeout=60) == 0
+
+
+def busiest(server, process):
+    """The process with that name that is switched to most often: it works. Returns its id."""
+    script = """
+count() { for p in $(pgrep -f -- "$1"); do awk -v p=$p '/^voluntary_ctxt/ { print p, $2 }' /proc/$p/status 2>/dev/null; done; }
+before=$(count "$1"); sleep 0.05; after=$(count "$1")
+printf '%s\\n--\\n%s\\n' "$before" "$after" | awk '
+    /^--/ { second = 1; next }
+    !second { seen[$1] = $2; next }
+    ($1 in seen) && $2 - seen[$1] > most { most = $2 - seen[$1]; pid = $1 }
+    END { if (pid) print pid }'
+"""
+    return until(lambda: server.exec("bash", "-c", script, "busiest", process, check=False).stdout.strip(),
+                 f"{process} is busy")
+
+
+def ids(server):
+    """Where each message is: its id, once for each copy in a mailbox or in the queue."""
+    found = server.sh("grep -rhoE '^X-Load-Id: [0-9a-f]{32}' /var/mail/*/Maildir/new /var/mail/*/Maildir/cur; "
+                      "for id in $(postqueue -j | sed 's/.*\"queue_id\": \"\\([^\"]*\\)\".*/\\1/'); do "
+                      "postcat -qh $id 2>/dev/null | grep -oE '^X-Load-Id: [0-9a-f]{32}'; done", check=False).stdout
+    return [line.split()[1] for line in found.split("\n") if line]
+
+
+def settle(server):
+    """Waits until nothing is on its way any more. After a clock that went backwards messages may wait for their time."""
+    end = time.monotonic() + 20
+    while server.sh("postqueue -f; postqueue -j", check=False).stdout != "" and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+ROWS = []
+
+
+def account(fault, server, load, once, seconds, note=""):
+    """Counts, and adds a row to the table."""
+    load.stop()
+    server.wait_until_healthy()
+    settle(server)
+    acked, there = load.lines("acked"), ids(server)
+    # A message whose connection was cut while its answer was awaited may be there, once for each time that it was sent.
+    lost = set(acked) - set(there)
+    copies = {id: there.count(id) for id in set(there)} if len(there) != len(set(there)) else {}
+    duplicated = [id for id, count in copies.items() if count > 1]
+    ROWS.append((fault, len(acked), len(lost), len(duplicated), seconds, note))
+    assert not lost, sorted(lost)[:5]
+    assert not once or not duplicated, duplicated[:5]
+
+
+def time_to_healthy(server):
+    begun = time.monotonic()
+    until(lambda: server.exec("/healthcheck", check=False).returncode == 0, server.logs, deadline=60)
+    return time.monotonic() - begun
+
+
+@pytest.fixture
+def loaded(lab, client):
+    """A fresh server with load on it, on named volumes."""
+    alias = name("loaded")
+    options = [part for path in VOLUMES for part in ("-v", f"{lab.volume()}:{path}")]
+    server = lab.server(alias=alias, env=LMTP, options=[*options, "--sysctl", "net.unix.max_dgram_qlen=512"])
+    load = Load(lab, client, alias)
+    yield server, load
+    (load.directory / "stop").touch()
+    load.process.wait(timeout=60)
+    docker("rm", "-f", server.id)
+
+
+VICTIMS = {
+    "master": "^/usr/lib/postfix/sbin/master", "qmgr": "^qmgr ", "smtpd": "^smtpd ", "cleanup": "^cleanup ",
+    "virtual": "^virtual ", "dovecot": "^/usr/sbin/dovecot", "auth": "^dovecot/auth", "lmtp": "^dovecot/lmtp",
+    "imap-login": "^dovecot/imap-login",
+}
+# These do nothing but wait while all is well.
+IDLE = {"master", "dovecot", "imap-login"}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_kill(loaded, victim):
+    server, load = loaded
+    worst = 0
+    # Five deaths of a main process within two minutes are too many.
+    for _ in range(3 if victim in ("master", "dovecot") else TIMES):
+        if victim in IDLE:
+            load.wait_for(10)
+            server.sh(f"pkill -9 -o -f -- '{VICTIMS[victim]}'")
+        else:
+            # It may end by itself just then.
+            until(lambda: server.sh(f"kill -9 {busiest(server, VICTIMS[victim])}", check=False).returncode == 0, "killed")
+        worst = max(worst, time_to_healthy(server))
+        load.wait_for(20)
+    account(f"kill -9 of {victim}", server, load, once=False, seconds=worst)
+
+
+@pytest.mark.parametrize("victim", ["master", "qmgr", "auth", "PID 1"])
+def test_stop_for_five_seconds(lab, loaded, victim):
+    server, load = loaded
+    if victim == "PID 1":
+        pid, host = server.inspect("{{.State.Pid}}"), ["--pid", "host"]
+        kill = lambda signal: docker("run", "--rm", "--label", "mailroom-test", "--network", "none", *host,
+                                     CLIENT_IMAGE, "kill", f"-{signal}", pid)
+    else:
+        pid = server.sh(f"pgrep -f -o -- '{VICTIMS[victim]}'").stdout.strip()
+        kill = lambda signal: server.sh(f"kill -{signal} {pid}")
+    kill("STOP")
+    time.sleep(5)
+    kill("CONT")
+    seconds = time_to_healthy(server)
+    load.wait_for(20)
+    account(f"SIGSTOP of {victim} for 5 s", server, load, once=False, seconds=seconds)
+
+
+@pytest.mark.parametrize("how", ["docker kill", "docker stop"])
+def test_end_of_the_container(loaded, how, lab, client):
+    server, load = loaded
+    crowd = Load(lab, client, server.inspect("{{index .Config.Labels \"alias\"}}"), threads=200, port=25)
+    longest, worst = 0, 0
+    for _ in range(TIMES):
+        crowd.wait_for(200)
+        begun = time.monotonic()
+        docker(*how.split()[1:], server.id)
+        longest = max(longest, time.monotonic() - begun)
+        if how == "docker stop":
+            assert server.inspect("{{.State.ExitCode}}") == "0", server.logs()
+        docker("start", server.id)
+        worst = max(worst, time_to_healthy(server))
+    crowd.stop()
+    clean = how == "docker stop"
+    note = f"stop took {longest:.1f} s, {len(crowd.lines('cut')) + len(load.lines('cut'))} cut in DATA" if clean else ""
+    with open(load.directory / "acked", "a") as acked:
+        acked.writelines(f"{id}\n" for id in crowd.lines("acked"))
+    account(f"{how} with 200 clients", server, load, once=clean, seconds=worst, note=note)
+    if clean:
+        assert crowd.lines("cut") + load.lines("cut") == []
+        assert longest < 10
+
+
+def test_ten_restarts(loaded):
+    server, load = loaded
+    worst = 0
+    for _ in range(10):
+        docker("restart", server.id)
+        worst = max(worst, time_to_healthy(server))
+        load.wait_for(5)
+    account("docker restart, 10 times", server, load, once=True, seconds=worst)
+
+
+FULL = "No space left|overdrawn|Insufficient system storage|queue file write error|not enough free space"
+
+
+@pytest.mark.parametrize("what, path", [("mail volume", "/var/mail"), ("spool", "/var/spool/postfix")])
+def test_full(lab, client, what, path):
+    """Something else takes the space while mail flows, and gives it back."""
+    alias = name("full")
+    server = lab.server(alias=alias, env={**LMTP, "POSTFIX_MESSAGE_SIZE_LIMIT": "1048576"},
+                        options=["--tmpfs", f"{path}:size=64m"])
+    load = Load(lab, client, alias)
+    server.sh(f"dd if=/dev/zero of={path}/ballast bs=64k", check=False)
+    until(lambda: re.search(FULL, server.logs()), "refusals or failed deliveries")
+    time.sleep(1)
+    server.sh(f"rm {path}/ballast")
+    seconds = time_to_healthy(server)
+    load.wait_for(20)
+    account(f"{what} full", server, load, once=False, seconds=seconds)
+
+
+def test_clock_jump(lab, client):
+    """Three hours ahead, then one hour behind, for every process of the server at once."""
+    directory = WORK / name("clock")
+    directory.mkdir()
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    shutil.copy(library, directory)
+    (directory / "preload").write_text("/clock/libfaketimeMT.so.1\n")
+    clock = directory / "faketimerc"
+    clock.write_text("+0\n")
+    alias = name("clock")
+    server = lab.server(alias=alias, env=LMTP, options=[
+        "-v", f"{directory}:/clock:ro", "-v", f"{directory}/preload:/etc/ld.so.preload:ro",
+        "-v", f"{clock}:/etc/faketimerc:ro"])
+    load = Load(lab, client, alias)
+    for jump in ("+3h", "-1h"):
+        clock.write_text(f"{jump}\n")
+        stamp = "%b %e %H:" + ("" if jump == "+3h" else "%M")
+        # The library looks at the file every ten seconds.
+        until(lambda: server.sh(f"date '+{stamp}'").stdout.strip() in server.sh("tail -n 3 /var/log/mail.log").stdout,
+              f"the log shows {jump}")
+        load.wait_for(100)
+    # No clean stop: at least once is what is promised here.
+    account("clock 3 h ahead, then 1 h behind", server, load, once=False, seconds=time_to_healthy(server))
+
+
+def test_restart_times(lab):
+    """From kill -9 to greetings on all its ports again: five fresh containers each."""
+    script = """
+import os, select, socket, ssl, sys, time
+victim, ports = sys.argv[1], [int(port) for port in sys.argv[2].split(",")]
+pid = next(int(p) for p in os.listdir("/proc") if p.isdigit() and open(f"/proc/{p}/comm").read().strip() == victim)
+context = ssl._create_unverified_context()
+def greets(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as raw:
+            if port in (465, 993, 995):
+                raw = context.wrap_socket(raw)
+            return raw.recv(100)[:1] in (b"2", b"*", b"+")
+    except OSError:
+        return False
+process = os.pidfd_open(pid)
+begun = time.monotonic()
+os.kill(pid, 9)
+select.select([process], [], [])
+for port in ports:
+    while not greets(port):
+        time.sleep(0.002)
+print(round((time.monotonic() - begun) * 1000))
+"""
+    for victim, ports in [("master", "25,587,465"), ("dovecot", "110,143,993,995")]:
+        took = []
+        for _ in range(5):
+            server = lab.server(alias=name("timed"))
+            companion = lab.companion(server)
+            took.append(int(companion.exec("python3", "-", victim, ports, input=script).stdout))
+            docker("rm", "-f", companion.id, server.id)
+        median = sorted(took)[2]
+        ROWS.append((f"kill -9 of {victim}: greetings again", "", "", "", median / 1000, f"median of {took} ms"))
+        assert median < 500, took
+
+
+def test_no_connection_hangs_after_a_restart(lab, client):
+    """A client in DATA keeps its smtpd, and with it the old listener, alive over the death of master."""
+    server = lab.server(alias="listener")
+    hold = """
+import smtplib, time
+smtp = smtplib.SMTP("listener", 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+smtp.docmd("RCPT", "TO:<user@metabuilder.local>"); smtp.docmd("DATA"); time.sleep(120)
+"""
+    for killed in range(1, 4):
+        docker("exec", "-d", client.id, "python3", "-c", hold)
+        until(lambda: ":25 " in server.sh("netstat -tn | grep ESTABLISHED", check=False).stdout, "the session is open")
+        server.sh("pkill -9 -x master")
+        until(lambda: server.logs().count("postfix is ready") == killed + 1, "ready again")
+        said = client.python("""
+import socket, time
+slowest = 0
+for _ in range(50):
+    begun = time.monotonic()
+    with socket.create_connection(("listener", 25), timeout=5) as s:
+        assert s.recv(100).startswith(b"220 ")
+    slowest = max(slowest, time.monotonic() - begun)
+print(slowest)
+""").stdout
+        assert float(said) < 2, said
+
+
+def test_idle_stop_times(lab):
+    took = []
+    for _ in range(5):
+        server = lab.server(alias=name("idle"))
+        begun = time.monotonic()
+        docker("stop", server.id)
+        took.append(round((time.monotonic() - begun) * 1000))
+        assert server.inspect("{{.State.ExitCode}}") == "0"
+    ROWS.append(("docker stop, idle", "", "", "", sorted(took)[2] / 1000, f"median of {took} ms"))
+    assert sorted(took)[2] < 500, took
+
+
+def test_idle_footprint(lab):
+    """PID 1 when nobody asks anything of it: memory as its share (PSS), and how often it wakes up."""
+    server = lab.server(alias="footprint", options=["--no-healthcheck"])
+    time.sleep(3)
+    wakes = "cat /proc/1/task/*/status | awk '/^(non)?voluntary_ctxt/ { n += $2 } END { print n }'"
+    before = int(server.sh(wakes).stdout)
+    time.sleep(10)
+    wakeups = (int(server.sh(wakes).stdout) - before) / 10
+    pss = int(server.sh("awk '/^Pss:/ { print $2 }' /proc/1/smaps_rollup").stdout)
+    ROWS.append(("PID 1, idle", "", "", "", "", f"PSS {pss / 1024:.1f} MiB, {wakeups:.1f} wake-ups a second"))
+    assert pss < 8 * 1024
+    assert wakeups <= 1

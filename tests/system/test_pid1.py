@@ -1,0 +1,324 @@
+"""PID 1, and what goes wrong with others in its place.
+
+| # | Bug                                          | Test |
+|---|----------------------------------------------|------|
+| 1 | the reaper steals an exit status             | no_status_is_lost (unit) |
+| 2 | SIGTERM while starting is ignored            | test_sigterm_at_any_moment_of_the_start |
+| 3 | coalesced SIGCHLD leaves zombies             | test_orphans_are_reaped |
+| 4 | inherited signal mask and ignored signals    | test_nothing_is_inherited |
+| 5 | inherited file descriptors                   | test_nothing_is_inherited |
+| 6 | grandchildren in another session stay        | test_a_shared_pid_namespace |
+| 7 | a number that came to mean another           | test_state.py: test_stale_pid_files_and_sockets; a_pid_file_with_another_process_names_nobody (unit) |
+| 8 | our standard output blocks                   | test_a_standard_output_that_nobody_reads |
+| 9 | long lines, NUL, not UTF-8, no newline       | any_datagram_becomes_one_line, what_daemons_print_becomes_lines (unit) |
+| 10| SIGTERM twice, and the other signals         | test_signals, test_a_second_sigterm_hurries |
+| 11| the process supervised exits, another serves | test_a_master_started_by_hand_at_the_same_time |
+| 12| killed too early or too late                 | test_who_does_not_end_is_killed_in_time |
+| 13| out of memory looks like any kill            | test_out_of_memory_is_told |
+| 14| stale pid files across a restart             | test_state.py: test_stale_pid_files_and_sockets |
+| 15| crash loops go on for ever                   | test_life.py: test_five_failures_end_the_container |
+| 16| a start after a stop, from the back-off      | test_a_stop_in_the_back_off_starts_nothing; every_state_within_reach_keeps_the_promises (unit) |
+"""
+
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import CLIENT_IMAGE, IMAGE, docker, name, until
+
+
+def exit_code(server):
+    return docker("wait", server.id).stdout.strip()
+
+
+def stop(server, seconds=10):
+    begun = time.monotonic()
+    docker("stop", "-t", str(seconds), server.id)
+    return time.monotonic() - begun
+
+
+@pytest.fixture(params=["as PID 1", "under --init", "in a shared PID namespace"])
+def placed(request, lab):
+    """A server in each place that PID 1 may find itself in."""
+    if request.param == "as PID 1":
+        options = []
+    elif request.param == "under --init":
+        options = ["--init"]
+    else:
+        holder = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"])
+        options = ["--pid", f"container:{holder.id}"]
+    return lab.server(alias=name("placed"), options=options)
+
+
+def test_sigterm_at_any_moment_of_the_start(lab):
+    for delay in [0.05, 0.1, 0.15, 0.2, 0.3, 0.5]:
+        server = lab.server(alias="early", healthy=False)
+        time.sleep(delay)
+        docker("kill", "-s", "TERM", server.id)
+        begun = time.monotonic()
+        assert exit_code(server) == "0", server.logs()
+        assert time.monotonic() - begun < 1.5, server.logs()
+
+
+def test_orphans_are_reaped(placed):
+    """Children of children of a shell that is gone: fifty that end at once, of every kind."""
+    placed.sh("for i in $(seq 50); do (setsid sleep 0.3 & sleep 0.3 & exit) & done; wait")
+    placed.sh("for i in $(seq 500); do (true &) & done; wait")
+    until(lambda: placed.sh("pgrep -x sleep", check=False).stdout == "" or "infinity" in
+          placed.sh("ps -C sleep -o args=").stdout, "the sleeps are over")
+    until(lambda: "Z" not in placed.sh("ps -eo stat=").stdout, "no zombie is left", deadline=1)
+
+
+STATE = "for p in $(pgrep -x {}); do grep -E '^Sig(Blk|Ign)' /proc/$p/status; ls -l /proc/$p/fd 2>/dev/null; done; true"
+DAEMONS = ["master", "qmgr", "dovecot", "anvil", "auth"]
+
+
+def test_nothing_is_inherited(lab):
+    """Whoever starts us ignores and blocks every signal and leaves files open."""
+    hostile = """
+use POSIX;
+$SIG{$_} = 'IGNORE' for qw(HUP INT QUIT TERM USR1 USR2 CHLD PIPE ALRM);
+sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGTERM, SIGCHLD, SIGHUP, SIGUSR1, SIGALRM));
+open my $file, '<', '/etc/issue'; fcntl($file, 2, 0); open my $log, '>', '/tmp/left-open'; fcntl($log, 2, 0);
+exec '/usr/local/bin/mailroom';
+"""
+    plain = lab.server(alias="plain")
+    inheritor = lab.run(IMAGE, "-e", hostile, options=["--entrypoint", "perl", "--network-alias", "inheritor"])
+    inheritor.wait_until_healthy()
+    for daemon in DAEMONS:
+        states = [server.sh(STATE.format(daemon)).stdout for server in (plain, inheritor)]
+        signals = [sorted(set(re.findall(r"^Sig\w+:\t\w+", state, re.MULTILINE))) for state in states]
+        assert signals[0] == signals[1], daemon
+        assert "/etc/issue" not in states[1] and "left-open" not in states[1], states[1]
+    assert stop(inheritor) < 2
+    assert exit_code(inheritor) == "0"
+
+
+def test_a_shared_pid_namespace(lab):
+    """Our stop ends ours, in whatever session they are, and no stranger."""
+    holder = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"])
+    holder.exec("bash", "-c", "setsid sleep 7777 >/dev/null 2>&1 &")
+    server = lab.run(IMAGE, "-c", "setsid sleep 8888 & exec mailroom",
+                     options=["--entrypoint", "bash", "--pid", f"container:{holder.id}"])
+    server.wait_until_healthy()
+    assert holder.sh("pgrep -fx 'sleep 8888'").stdout != ""
+    assert stop(server) < 2
+    assert exit_code(server) == "0"
+    assert holder.sh("pgrep -fx 'sleep 8888'", check=False).stdout == ""
+    assert holder.sh("pgrep -fx 'sleep 7777'").stdout != ""
+    assert holder.sh("pgrep -x 'master|qmgr|dovecot|anvil|mailroom'", check=False).stdout == ""
+
+
+def test_a_standard_output_that_nobody_reads(lab, client):
+    """A pipe that is open and full: mail is accepted all the same, and a stop ends in its time."""
+    server = lab.run(IMAGE, "-c", "mkfifo /tmp/full; sleep infinity </tmp/full & exec mailroom >/tmp/full 2>&1",
+                     options=["--entrypoint", "bash", "--network-alias", "blocked"])
+    server.wait_until_healthy()
+    said = client.python("""
+import smtplib, time
+begun = time.monotonic()
+for _ in range(30):
+    with smtplib.SMTP("blocked", 25) as smtp:
+        for _ in range(20):
+            smtp.sendmail("a@example.org", ["user@metabuilder.local"], "Subject: " + "x" * 500 + "\\r\\n\\r\\nx")
+print(time.monotonic() - begun)
+""").stdout
+    print("600 messages in", said.strip(), "s")
+    until(lambda: server.sh("ls /var/mail/user/Maildir/new | wc -l").stdout == "600\n", "all are delivered")
+    assert int(server.sh("wc -c </var/log/mail.log").stdout) > 65536, "more than a pipe takes"
+    assert stop(server) < 3
+    assert exit_code(server) == "0"
+
+
+@pytest.mark.parametrize("signal, act", [
+    ("TERM", "stops"), ("INT", "stops"), ("QUIT", "stops"), ("37", "stops"),
+    ("HUP", "Reloaded: nothing has changed"), ("USR1", "goes on"), ("USR2", "goes on"), ("40", "goes on"),
+    ("ALRM", "goes on"), ("WINCH", "goes on"),
+])
+def test_signals(lab, signal, act):
+    server = lab.server(alias="signalled")
+    if signal == "USR1":
+        server.sh("mv /var/log/mail.log /var/log/moved")
+    docker("kill", "-s", signal, server.id)
+    if act == "stops":
+        assert exit_code(server) == "0"
+        return
+    if act != "goes on":
+        server.wait_for_log(act)
+    if signal == "USR1":
+        until(lambda: server.sh("postlog -t marker x; cat /var/log/mail.log", check=False).stdout, "the file is new")
+    server.wait_until_healthy()
+
+
+def test_other_signals_under_another_init(lab):
+    """Without handlers they would end any process but PID 1."""
+    server = lab.server(alias="initialised", options=["--init"])
+    for signal in ["USR2", "40", "PIPE", "HUP", "USR1"]:
+        server.sh(f"kill -{signal} $(pgrep -x mailroom)")
+    server.wait_for_log("Reloaded: nothing has changed")
+    server.wait_until_healthy()
+
+
+def test_a_changed_certificate_is_served_after_sighup_and_sessions_live(lab, client):
+    server = lab.server(alias="renewed")
+    session = """
+import imaplib, sys
+imap = imaplib.IMAP4("renewed", 143); imap.login("user", "userpass123"); imap.select()
+print("selected", flush=True); sys.stdin.readline()
+print(imap.noop()[0])
+"""
+    fingerprint = "openssl s_client -connect localhost:{} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint"
+    live = subprocess.Popen(["docker", "exec", "-i", client.id, "python3", "-c", session], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    assert live.stdout.readline() == "selected\n"
+    before = [server.sh(fingerprint.format(port)).stdout for port in (993, 465)]
+    server.sh("rm /etc/dovecot/certs/*")
+    docker("kill", "-s", "HUP", server.id)
+    server.wait_for_log("Reloaded: dovecot, postfix")
+    for port, old in zip((993, 465), before):
+        until(lambda: server.sh(fingerprint.format(port)).stdout not in ("", old), f"{port} serves the new one")
+    live.stdin.write("\n")
+    live.stdin.flush()
+    assert live.stdout.readline() == "OK\n"
+    live.wait(timeout=10)
+
+
+def test_a_second_sigterm_hurries(lab, client):
+    """A client holds a session in DATA open for ever: the stop waits for it, until it is told to hurry."""
+    server = lab.server(alias="hurried")
+    hold = """
+import smtplib, time
+smtp = smtplib.SMTP("hurried", 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+smtp.docmd("RCPT", "TO:<user@metabuilder.local>"); print(smtp.docmd("DATA"), flush=True); time.sleep(60)
+"""
+    docker("exec", "-d", client.id, "python3", "-c", hold)
+    until(lambda: ":25 " in server.sh("netstat -tn | grep ESTABLISHED", check=False).stdout, "the session is open")
+    docker("kill", "-s", "TERM", server.id)
+    server.wait_for_log("takes no new clients and finishes its work")
+    assert server.inspect("{{.State.Running}}") == "true"
+    begun = time.monotonic()
+    docker("kill", "-s", "TERM", server.id)
+    assert exit_code(server) == "0"
+    assert time.monotonic() - begun < 2
+
+
+def test_a_master_started_by_hand_at_the_same_time(placed):
+    placed.sh("pkill -9 -x master; postfix start", check=False)
+    placed.wait_until_healthy()
+    until(lambda: placed.sh("pgrep -xc master").stdout == "1\n", "there is one master")
+    assert placed.exec("postfix", "status").returncode == 0
+
+
+@pytest.mark.parametrize("process", ["dovecot", "master"])
+def test_who_does_not_end_is_killed_in_time(lab, process):
+    server = lab.server(alias="deaf", env={"MAILROOM_STOP_TIMEOUT": "3s"})
+    server.sh(f"pkill -STOP -x {process}")
+    took = stop(server)
+    assert 2 < took < 3.6, took
+    assert exit_code(server) == "0"
+    assert "did not end in time and is killed" in server.logs()
+
+
+def test_out_of_memory_is_told(lab):
+    server = lab.server(alias="hungry", options=["--memory", "200m", "--memory-swap", "200m"])
+    # Something else runs out of memory: the kernel's count has gone up by the time that Dovecot is killed.
+    server.sh("tail /dev/zero", check=False)
+    server.sh("pkill -9 -x dovecot")
+    server.wait_for_log("dovecot was killed, possibly because memory ran out")
+    server.wait_until_healthy()
+
+
+def test_a_stop_in_the_back_off_starts_nothing(lab):
+    server = lab.server(alias="backoff")
+    for failures in range(1, 4):
+        server.sh("pkill -9 -x dovecot")
+        until(lambda: server.logs().count("dovecot was ended by SIGKILL") == failures, "a failure")
+        if failures < 3:
+            until(lambda: server.logs().count("dovecot is ready") == failures + 1, "ready again")
+    before = server.logs().count("dovecot is ready")
+    stop(server)
+    assert exit_code(server) == "0"
+    assert server.logs().count("dovecot is ready") == before
+
+
+def test_by_hand(placed):
+    """Stop, start and reload by hand, of both: told, held, adopted, never fought, healthy at the end."""
+    placed.exec("postfix", "reload")
+    placed.exec("doveadm", "reload")
+    placed.exec("postfix", "stop")
+    placed.wait_for_log("postfix was stopped by hand")
+    assert "postfix: stopped by hand" in placed.exec("/healthcheck", check=False).stdout
+    placed.exec("postfix", "start")
+    placed.wait_for_log("postfix was started by hand")
+    placed.exec("doveadm", "stop")
+    placed.wait_for_log("dovecot was stopped by hand")
+    docker("exec", "-d", placed.id, "dovecot")
+    placed.wait_for_log("dovecot was started by hand")
+    placed.wait_until_healthy()
+    placed.exec("postfix", "reload")
+    placed.exec("postfix", "status")
+    assert placed.logs().count("is started again in") == placed.logs().count("was stopped by hand") == 2
+    assert stop(placed) < 2
+
+
+def test_whoever_stays_stopped_by_hand_is_started_again(lab):
+    server = lab.server(alias="held")
+    server.exec("doveadm", "stop")
+    begun = time.monotonic()
+    server.wait_until_healthy()
+    assert 8 < time.monotonic() - begun < 15
+
+
+def test_a_daemon_may_be_left_down(lab):
+    server = lab.server(alias="kept", env={"MAILROOM_ON_FAILURE": "keep"})
+    for failures in range(1, 6):
+        server.sh("pkill -9 -x dovecot")
+        until(lambda: server.logs().count("dovecot was ended by SIGKILL") == failures, "a failure")
+        if failures < 5:
+            until(lambda: server.logs().count("dovecot is ready") == failures + 1, "ready again")
+    server.wait_for_log("it is left down (MAILROOM_ON_FAILURE=keep); its last lines:")
+    said = server.exec("/healthcheck", check=False)
+    assert said.returncode == 1 and "dovecot: left down after too many failures" in said.stdout
+    assert server.sh("netstat -tln | grep :25").stdout != ""
+    assert re.search(r"^    \w{3} .*dovecot: ", server.logs(), re.MULTILINE), "its last lines"
+
+
+def test_a_stop_finishes_what_clients_have_begun(lab, client):
+    """A client in DATA gets its 250, new ones are told 421, IMAP clients get their BYE, with and without TLS."""
+    volume = lab.volume()
+    server = lab.server(alias="drained", options=["-v", f"{volume}:/var/mail"])
+    script = """
+import imaplib, smtplib, socket, ssl, time
+context = ssl._create_unverified_context()
+sessions = [imaplib.IMAP4("drained", 143), imaplib.IMAP4_SSL("drained", 993, ssl_context=context)]
+for imap in sessions:
+    imap.login("user", "userpass123"); imap.select()
+smtp = smtplib.SMTP("drained", 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+smtp.docmd("RCPT", "TO:<user@metabuilder.local>"); smtp.docmd("DATA"); smtp.send("Subject: in the middle\\r\\n\\r\\n")
+print("in data", flush=True)
+for port in (25, 587):
+    end = time.monotonic() + 5
+    while True:
+        with socket.create_connection(("drained", port), timeout=5) as s:
+            said = s.recv(200)
+        if said.startswith(b"421 "): break
+        assert time.monotonic() < end, said
+print(said.decode().strip(), flush=True)
+smtp.send("x\\r\\n.\\r\\n"); print(smtp.getreply()[0], flush=True); smtp.quit()
+for imap in sessions:
+    print(imap.readline().decode().strip(), flush=True)
+"""
+    talk = subprocess.Popen(["docker", "exec", client.id, "python3", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert talk.stdout.readline() == "in data\n"
+    stopping = subprocess.Popen(["docker", "stop", server.id], stdout=subprocess.DEVNULL)
+    begun = time.monotonic()
+    said = talk.communicate(timeout=30)[0].split("\n")
+    assert stopping.wait(timeout=30) == 0
+    assert re.fullmatch("421 4.3.2 .*Server is shutting down, try again later", said[0]) and said[1] == "250"
+    assert said[2:4] == ["* BYE Server shutting down."] * 2
+    assert exit_code(server) == "0"
+    assert time.monotonic() - begun < 5
+    docker("start", server.id)
+    assert "in the middle" in server.sh("cat /var/mail/user/Maildir/new/*").stdout

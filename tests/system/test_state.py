@@ -1,0 +1,130 @@
+"""What is found on the volumes at a start: stale, foreign, copied, missing, too small. It is put right, or told."""
+
+import pytest
+
+from conftest import IMAGE, docker, name, until
+
+IMAP = """
+import imaplib
+imap = imaplib.IMAP4("{host}", 143)
+imap.login("user", "userpass123")
+imap.select("INBOX")
+_, found = imap.search(None, "ALL")
+for number in found[0].split():
+    print(imap.fetch(number, "(BODY[HEADER.FIELDS (SUBJECT)])")[1][0][1].decode().strip())
+"""
+
+
+def fill(volume, script):
+    """Runs a script with the volume at /v, as root."""
+    docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/v", "--entrypoint", "bash",
+           "--no-healthcheck", IMAGE, "-ec", script)
+
+
+def test_mail_of_another_uid_is_readable_again(lab, client):
+    """The volume of an image in which vmail, or the account itself, had another uid."""
+    volume = lab.volume()
+    fill(volume, """
+mkdir -p /v/user/Maildir/{cur,new,tmp} /v/user/Maildir/.Old/{cur,new,tmp}
+printf 'Subject: from before\\n\\nx\\n' >/v/user/Maildir/cur/1.a.b:2,S
+ln -s /etc/passwd /v/user/link
+chown -R 1003:1003 /v/user && chmod -R go= /v/user
+""")
+    server = lab.server(alias="drift", options=["-v", f"{volume}:/var/mail"])
+    server.wait_for_log("files below /var/mail/user belong to vmail again")
+    assert client.python(IMAP.format(host="drift")).stdout.strip() == "Subject: from before"
+    assert server.sh("find /var/mail/user ! -user vmail").stdout == ""
+    assert server.sh("stat -c %U /etc/passwd").stdout == "root\n"
+
+
+def test_an_old_configuration_volume(lab):
+    """/etc/postfix of an image with another Postfix: its files neither count nor disturb."""
+    volume = lab.volume()
+    fill(volume, """
+printf 'compatibility_level = 2\\nqueue_directory = /nowhere\\nnonsense = yes\\n' >/v/main.cf
+printf 'smtp inet n - y - - nosuchprogram\\n' >/v/master.cf
+mkdir /v/dynamicmaps.cf.d; echo 'broken' >/v/dynamicmaps.cf.d/pcre.cf; echo 'x: y' >/v/aliases; echo junk >/v/aliases.db
+chown -R 100:101 /v/*
+""")
+    server = lab.server(alias="old", options=["-v", f"{volume}:/etc/postfix"])
+    done = server.sh("postfix check; postconf -n >/dev/null; postconf -M >/dev/null")
+    assert done.stdout + done.stderr == ""
+    assert "nonsense" not in server.sh("cat /etc/postfix/main.cf").stdout
+
+
+@pytest.mark.parametrize("owners", ["true", "chown -R 105:113 /new"], ids=["root's", "another image's"])
+def test_a_copied_queue_is_delivered_once(lab, client, owners):
+    """`cp -r`: other owners, and queue files whose names hold the numbers of other inodes."""
+    spool, copy, mail = lab.volume(), lab.volume(), lab.volume()
+    server = lab.server(alias=name("source"), env={"POSTFIX_DEFER_TRANSPORTS": "virtual"},
+                        options=["-v", f"{spool}:/var/spool/postfix"])
+    client.python(f"smtp = __import__('smtplib').SMTP('{server.name}', 25)" + """
+for number in range(20):
+    smtp.sendmail("a@example.org", ["user@metabuilder.local"], f"Subject: m{number}\\r\\n\\r\\nx")
+""")
+    until(lambda: len(server.sh("postqueue -j").stdout.splitlines()) == 20, "20 in the queue")
+    docker("stop", server.id)
+    docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{spool}:/old", "-v", f"{copy}:/new",
+           "--entrypoint", "bash", "--no-healthcheck", IMAGE, "-c", f"cp -r /old/. /new && {owners}")
+    server = lab.server(alias=name("target"), options=["-v", f"{copy}:/var/spool/postfix", "-v", f"{mail}:/var/mail"])
+    server.sh("postqueue -f")
+    until(lambda: server.sh("postqueue -j").stdout == "", "the queue is empty")
+    subjects = server.sh("cat /var/mail/user/Maildir/new/* | grep ^Subject").stdout.split("\n")[:-1]
+    assert sorted(subjects) == sorted(f"Subject: m{number}" for number in range(20))
+
+
+def test_stale_pid_files_and_sockets(lab):
+    """After a kill everything is left as it was; the numbers in the pid files come to mean others."""
+    server = lab.server(alias="stale")
+    docker("kill", server.id)
+    docker("start", server.id)
+    server.wait_until_healthy()
+    server.sh("sleep 1000 & echo $! >/run/dovecot/master.pid; printf '%32d\\n' $! >/var/spool/postfix/pid/master.pid; "
+              "pkill -9 -x dovecot; pkill -9 -x master")
+    server.wait_for_log("it is started again")
+    server.wait_until_healthy()
+    assert server.sh("pgrep -x sleep").stdout != "", "the innocent bearer of the number lives"
+
+
+def test_missing_directories_are_made(lab):
+    volume = lab.volume()
+    fill(volume, "mkdir /v/active; chown 77 /v/active; touch /v/maildrop")
+    server = lab.server(alias="missing", healthy=False, options=["-v", f"{volume}:/var/spool/postfix"])
+    assert docker("wait", server.id).stdout.strip() == "78"
+    assert "/var/spool/postfix/maildrop" in server.logs()
+    fill(volume, "rm /v/maildrop")
+    docker("start", server.id)
+    server.wait_until_healthy()
+    assert server.sh("stat -c %U:%a /var/spool/postfix/active").stdout == "postfix:700\n"
+
+
+def test_a_small_spool_is_told(lab, client):
+    server = lab.server(alias="small", options=["--tmpfs", "/var/spool/postfix:size=40m"])
+    assert "bytes free; Postfix takes no mail with fewer than 78643200" in server.logs()
+    said = client.python("""
+import smtplib
+smtp = smtplib.SMTP("small", 25); smtp.helo()
+print(smtp.docmd("MAIL", "FROM:<a@example.org>"))
+""").stdout
+    assert "(452" in said
+
+
+def test_a_huge_limit_of_open_files_is_lowered(lab):
+    given = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "--entrypoint", "bash", IMAGE, "-c",
+                   "ulimit -Hn").stdout.strip()
+    server = lab.server(alias="files")
+    limits = server.sh("cat /proc/$(pgrep -x master)/limits /proc/$(pgrep -x dovecot)/limits | grep 'open files'").stdout
+    assert limits.count(str(min(int(given), 65536))) == 4, (given, limits)
+
+
+def test_the_same_volumes_under_another_hostname(lab, client):
+    volumes = [part for path in ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix"]
+               for part in ("-v", f"{lab.volume()}:{path}")]
+    first = lab.server(alias="before", options=volumes)
+    first.sh("printf 'Subject: kept\\n\\nx\\n' | sendmail user@metabuilder.local")
+    until(lambda: first.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    docker("rm", "-f", first.id)
+    second = lab.server(alias="after", env={"POSTFIX_MYHOSTNAME": "mx.metabuilder.local"}, options=volumes)
+    assert client.python(IMAP.format(host="after")).stdout.strip() == "Subject: kept"
+    subject = second.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject").stdout
+    assert "CN=mx.metabuilder.local" in subject

@@ -1,0 +1,97 @@
+"""Who is trusted: neighbours are, strangers are not, and neither is the docker gateway unless the user says so."""
+
+import pytest
+
+from conftest import IMAGE, WORK, docker, name, telnet
+
+# What a client is granted: relaying on 25, a login without TLS on 143, a test account on 587.
+ASK = """
+import imaplib, smtplib, ssl
+smtp = smtplib.SMTP("{host}", 25); smtp.helo()
+smtp.docmd("MAIL", "FROM:<a@example.org>")
+print("relay", smtp.docmd("RCPT", "TO:<b@example.net>")[0])
+print("local", smtp.docmd("RCPT", "TO:<user@metabuilder.local>")[0])
+imap = imaplib.IMAP4("{host}", 143)
+print("clear", "LOGINDISABLED" not in imap.capabilities)
+smtp = smtplib.SMTP("{host}", 587)
+smtp.starttls(context=ssl._create_unverified_context())
+try: print("login", smtp.login("user", "userpass123")[0])
+except smtplib.SMTPAuthenticationError as error: print("login", error.smtp_code)
+"""
+
+TRUSTED = {"relay": "250", "local": "250", "clear": "True", "login": "235"}
+STRANGER = {"relay": "554", "local": "250", "clear": "False", "login": "535"}
+
+
+def granted(client, host):
+    said = client.python(ASK.format(host=host)).stdout
+    return dict(line.split() for line in said.splitlines())
+
+
+@pytest.fixture(scope="module")
+def gateway(lab):
+    """A client that arrives with the gateway's address, as strangers do behind docker's userland proxy."""
+    return lab.run("mailroom-test", "sleep", "infinity", options=["--init"], network="host")
+
+
+def test_a_neighbour_is_trusted(server, client):
+    assert granted(client, "postfix") == TRUSTED
+
+
+def test_a_stranger_is_not(lab, client):
+    lab.server(alias="strange", env={"POSTFIX_MYNETWORKS": "192.0.2.0/24"})
+    assert granted(client, "strange") == STRANGER
+
+
+@pytest.mark.parametrize("networks", [None, "127.0.0.1/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"])
+def test_the_gateway_is_not_trusted_and_is_told_why(lab, client, gateway, networks):
+    server = lab.server(alias="guarded", env={"POSTFIX_MYNETWORKS": networks} if networks else {})
+    assert "the docker gateway, from which strangers may arrive" in server.logs()
+    assert granted(client, "guarded") == TRUSTED
+    assert granted(gateway, server.address) == STRANGER
+    server.wait_for_log("is the docker gateway, which is not trusted")
+
+
+def test_the_gateway_is_trusted_on_request(lab, gateway):
+    server = lab.server(env={"MAILROOM_TRUST_GATEWAY": "yes"}, alias="open")
+    assert granted(gateway, server.address) == TRUSTED
+
+
+def test_the_containers_own_address_is_not_trusted(server):
+    said = telnet(server, 25, ("220 ", "HELO x"), ("250 ", "MAIL FROM:<a@example.org>"), ("2.1.0 Ok", "RCPT TO:<b@example.net>"),
+                  ("Relay access denied", "QUIT"), host=server.address)
+    assert "554 5.7.1" in said
+
+
+def test_ipv6_networks_reach_both_lists(lab):
+    """No IPv6 network is needed: Dovecot is told the client's address."""
+    server = lab.server(alias="six", env={"POSTFIX_INET_PROTOCOLS": "all", "POSTFIX_MYNETWORKS": "2001:db8::/32"})
+    test = lambda address: server.exec("doveadm", "auth", "test", "-x", f"rip={address}", "user", "userpass123",
+                                       check=False).returncode
+    assert [test(address) for address in ["2001:db8::7", "2001:db9::7", "127.0.0.1", "::1", "192.0.2.1"]] == [0, 77, 0, 0, 77]
+    assert "[2001:db8::]/32" in server.exec("postconf", "-h", "mynetworks").stdout
+    assert ":::993" in server.sh("netstat -tln").stdout
+
+
+def test_networks_in_files_and_tables(lab, client):
+    directory = WORK / name("networks")
+    directory.mkdir()
+    (directory / "plain").write_text("192.0.2.0/24\n")
+    (directory / "cidr").write_text(f"{client.address}/32 OK\n")
+    server = lab.server(alias="listed", env={"POSTFIX_MYNETWORKS": "/networks/plain cidr:/networks/cidr"},
+                        options=["-v", f"{directory}:/networks:ro"])
+    # Postfix looks it up, Dovecot cannot.
+    assert granted(client, "listed") == {**STRANGER, "relay": "250"}
+    assert "cidr:/networks/cidr is looked up by Postfix alone" in server.logs()
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-e", "POSTFIX_MYNETWORKS=/nope", IMAGE,
+                  check=False)
+    assert done.returncode == 64 and "/nope is not a file" in done.stderr
+
+
+def test_another_primary_domain_on_the_same_volume_is_refused(lab):
+    volume = lab.volume()
+    lab.server(alias="first", options=["-v", f"{volume}:/var/mail"])
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/var/mail",
+                  "-e", "POSTFIX_MYDOMAIN=example.org", IMAGE, check=False)
+    assert done.returncode == 64
+    assert "belong to metabuilder.local: set POSTFIX_MYDOMAIN=metabuilder.local, or start with another volume" in done.stderr
