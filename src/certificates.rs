@@ -12,7 +12,7 @@ use rcgen::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::system::files::{self, Owner};
+use crate::plan::File;
 use crate::system::proc;
 
 /// Days that a generated certificate is valid.
@@ -22,27 +22,35 @@ const RENEWAL_DAYS: i64 = 30;
 /// The organisation in the subject of generated certificates: how they are told from a user's own.
 const ORGANISATION: &str = "MetaBuilder";
 
-/// Makes sure that certificate and key are there and belong together. Returns what was done, if anything.
+/// What becomes of the pair.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// What has to be written: the key first, for a key alone is completed at the next start, and a certificate alone could
+    /// not be.
+    pub files: Vec<File>,
+    /// What a user should know.
+    pub news: Option<String>,
+}
+
+/// Sees to it that certificate and key are there and belong together. Writes nothing itself.
 ///
 /// Generates a self-signed pair when there is none, renews one of our own before it expires or when the host's name has
 /// changed, and never touches a pair that is anybody else's.
-pub fn keep(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
+pub fn keep(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Kept> {
     match (certificate.exists(), key.exists()) {
         (false, false) => {
             let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-            write(certificate, key, &pair, hostname)?;
-            Ok(Some(format!(
+            let news = format!(
                 "Generated a self-signed certificate for {hostname}: {}",
                 certificate.display()
-            )))
+            );
+            let mut kept = signed(certificate, &pair, hostname, news)?;
+            kept.files.insert(0, file(key, pair.serialize_pem(), 0o600));
+            Ok(kept)
         }
         (false, true) => {
-            let pair = read_key(key)?;
-            write(certificate, key, &pair, hostname)?;
-            Ok(Some(format!(
-                "Generated a self-signed certificate for the key {}",
-                key.display()
-            )))
+            let news = format!("Generated a self-signed certificate for the key {}", key.display());
+            signed(certificate, &read_key(key)?, hostname, news)
         }
         (true, false) => bail!(
             "{}: there is a certificate, but its key {} is missing; mount both or neither",
@@ -53,7 +61,7 @@ pub fn keep(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Op
     }
 }
 
-fn check(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
+fn check(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Kept> {
     let pair = read_key(key)?;
     let found = inspect(certificate)?;
     if found.public_key != pair.subject_public_key_info() {
@@ -63,23 +71,25 @@ fn check(certificate: &Path, key: &Path, hostname: &str) -> anyhow::Result<Optio
     let mounts = proc::mount_points();
     if found.is_ours && !mounts.contains(certificate) && !mounts.contains(key) {
         if left < RENEWAL_DAYS {
-            write(certificate, key, &pair, hostname)?;
-            return Ok(Some(format!(
-                "Renewed the self-signed certificate, which had {left} days left"
-            )));
+            let news = format!("Renewed the self-signed certificate, which had {left} days left");
+            return signed(certificate, &pair, hostname, news);
         }
         if found.common_name != hostname {
-            write(certificate, key, &pair, hostname)?;
-            return Ok(Some(format!("Renewed the self-signed certificate, for {hostname}")));
+            let news = format!("Renewed the self-signed certificate, for {hostname}");
+            return signed(certificate, &pair, hostname, news);
         }
-    } else if left < 0 {
-        return Ok(Some(format!(
+    }
+    let expired = (left < 0).then(|| {
+        format!(
             "The certificate {} has expired {} days ago",
             certificate.display(),
             -left
-        )));
-    }
-    Ok(None)
+        )
+    });
+    Ok(Kept {
+        files: Vec::new(),
+        news: expired,
+    })
 }
 
 fn read_key(path: &Path) -> anyhow::Result<KeyPair> {
@@ -121,14 +131,19 @@ fn inspect(path: &Path) -> anyhow::Result<Found> {
     })
 }
 
-/// Writes the key first: a key alone is completed at the next start, a certificate alone could not be.
-fn write(certificate: &Path, key: &Path, pair: &KeyPair, hostname: &str) -> anyhow::Result<()> {
-    let signed = parameters(hostname)?.self_signed(pair)?;
-    if !key.exists() {
-        files::write(key, pair.serialize_pem().as_bytes(), Owner::ROOT, 0o600)?;
+fn signed(certificate: &Path, pair: &KeyPair, hostname: &str, news: String) -> anyhow::Result<Kept> {
+    let pem = parameters(hostname)?.self_signed(pair)?.pem();
+    Ok(Kept {
+        files: vec![file(certificate, pem, 0o644)],
+        news: Some(news),
+    })
+}
+
+fn file(path: &Path, pem: String, mode: u32) -> File {
+    File {
+        mode,
+        ..File::public(path, pem)
     }
-    files::write(certificate, signed.pem().as_bytes(), Owner::ROOT, 0o644)?;
-    Ok(())
 }
 
 /// The seed's subject; names under which clients reach the server: its own, the first label of it (the compose
@@ -170,44 +185,58 @@ fn parameters(hostname: &str) -> anyhow::Result<CertificateParams> {
 mod tests {
     use super::*;
 
-    /// The image's own names; the tests run where root:root exists.
+    /// Keeps the pair in a directory, and writes what has to be written; returns the news.
     fn keep_in(directory: &Path, hostname: &str) -> anyhow::Result<Option<String>> {
-        keep(&directory.join("dovecot.crt"), &directory.join("dovecot.key"), hostname)
+        let kept = keep(&directory.join("dovecot.crt"), &directory.join("dovecot.key"), hostname)?;
+        for file in kept.files {
+            fs::write(file.path, file.bytes)?;
+        }
+        Ok(kept.news)
     }
 
     #[test]
     fn a_pair_is_generated_once_and_follows_the_hostname() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        assert!(
-            keep_in(path, "mail.example.org")
-                .unwrap()
-                .unwrap()
-                .starts_with("Generated")
-        );
-        assert_eq!(keep_in(path, "mail.example.org").unwrap(), None);
+        let news = |hostname: &str| keep_in(path, hostname).unwrap();
+        assert!(news("mail.example.org").unwrap().starts_with("Generated"));
+        assert_eq!(news("mail.example.org"), None);
         let key = fs::read(path.join("dovecot.key")).unwrap();
-        assert!(
-            keep_in(path, "other.example.org")
-                .unwrap()
-                .unwrap()
-                .contains("for other.example.org")
-        );
+        assert!(news("other.example.org").unwrap().contains("for other.example.org"));
         assert_eq!(fs::read(path.join("dovecot.key")).unwrap(), key, "the key is kept");
 
         fs::remove_file(path.join("dovecot.crt")).unwrap();
-        assert!(
-            keep_in(path, "other.example.org")
-                .unwrap()
-                .unwrap()
-                .contains("for the key")
-        );
+        assert!(news("other.example.org").unwrap().contains("for the key"));
         fs::remove_file(path.join("dovecot.key")).unwrap();
-        assert!(
-            keep_in(path, "other.example.org")
-                .unwrap_err()
-                .to_string()
-                .contains("mount both or neither")
+        let missing = keep_in(path, "other.example.org").unwrap_err().to_string();
+        assert!(missing.contains("mount both or neither"), "{missing}");
+    }
+
+    #[test]
+    fn a_generated_certificate_is_renewed_in_its_last_month_and_others_never() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        fs::write(path.join("dovecot.key"), pair.serialize_pem()).unwrap();
+        let left = |days: i64, organisation: &str| {
+            let mut parameters = parameters("a.test").unwrap();
+            let seconds = Timestamp::now().as_second() + days * 86_400 + 43_200;
+            let last = std::time::Duration::from_secs(seconds.cast_unsigned());
+            parameters.not_after = (std::time::UNIX_EPOCH + last).into();
+            parameters
+                .distinguished_name
+                .push(DnType::OrganizationName, organisation);
+            let signed = parameters.self_signed(&pair).unwrap();
+            fs::write(path.join("dovecot.crt"), signed.pem()).unwrap();
+            keep_in(path, "a.test").unwrap()
+        };
+        assert_eq!(left(31, ORGANISATION), None);
+        assert!(left(29, ORGANISATION).unwrap().ends_with("which had 29 days left"));
+        assert_eq!(left(29, "Somebody else"), None);
+        assert!(left(-3, "Somebody else").unwrap().contains("has expired"));
+        assert_eq!(
+            keep_in(path, "b.test").unwrap().map(|news| news.contains("for b.test")),
+            Some(false)
         );
     }
 
@@ -217,18 +246,10 @@ mod tests {
         keep_in(one.path(), "a.test").unwrap();
         keep_in(two.path(), "a.test").unwrap();
         fs::copy(two.path().join("dovecot.key"), one.path().join("dovecot.key")).unwrap();
-        assert!(
-            keep_in(one.path(), "a.test")
-                .unwrap_err()
-                .to_string()
-                .ends_with("do not belong together")
-        );
+        let told = keep_in(one.path(), "a.test").unwrap_err().to_string();
+        assert!(told.ends_with("do not belong together"), "{told}");
         fs::write(one.path().join("dovecot.key"), "nonsense").unwrap();
-        assert!(
-            keep_in(one.path(), "a.test")
-                .unwrap_err()
-                .to_string()
-                .contains("dovecot.key: not a private key")
-        );
+        let told = keep_in(one.path(), "a.test").unwrap_err().to_string();
+        assert!(told.contains("dovecot.key: not a private key"), "{told}");
     }
 }

@@ -1,10 +1,11 @@
 //! Puts a staged plan in place: what differs is swapped in whole, what is the same is not touched.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
 use crate::plan::{Directory, File, Tree};
-use crate::system::files;
+use crate::system::files::{self, Prepared};
 
 /// Makes the directories.
 pub fn directories(directories: &[Directory]) -> io::Result<()> {
@@ -29,19 +30,18 @@ pub fn trees(trees: &[Tree], tell: impl Fn(String)) {
     }
 }
 
-/// Writes the files; returns the paths of those that differed.
-pub fn files(files: &[File]) -> io::Result<Vec<PathBuf>> {
-    let mut changed = Vec::new();
-    for File {
-        path,
-        bytes,
-        owner,
-        mode,
-    } in files
-    {
-        if files::write(path, bytes, *owner, *mode)? {
-            changed.push(path.clone());
-        }
-    }
-    Ok(changed)
+/// Writes all files that differ, each beside its place: what takes time, and what can fail for want of space.
+pub fn prepare(files: &[File]) -> io::Result<Vec<Prepared>> {
+    let prepared = files
+        .iter()
+        .map(|file| files::prepare(&file.path, &file.bytes, file.owner, file.mode));
+    prepared.filter_map(Result::transpose).collect()
+}
+
+/// Puts them in place, in order.
+pub fn put(prepared: Vec<Prepared>) -> io::Result<()> {
+    let directories: BTreeSet<PathBuf> = prepared.into_iter().map(Prepared::put).collect::<io::Result<_>>()?;
+    directories
+        .iter()
+        .try_for_each(|directory| files::sync_directory(directory))
 }

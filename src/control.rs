@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -17,6 +18,8 @@ use crate::system::files;
 pub type Answer = oneshot::Sender<Result<String, String>>;
 
 const RELOAD: &str = "reload";
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 /// No request is longer.
 const LONGEST: u64 = 256;
 
@@ -30,8 +33,12 @@ pub fn listen(reloads: UnboundedSender<Option<Answer>>) -> io::Result<()> {
     let listener = UnixListener::bind(path())?;
     std::fs::set_permissions(path(), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     spawn_local(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            spawn_local(serve(stream, reloads.clone()));
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(spawn_local(serve(stream, reloads.clone()))),
+                // As when file descriptors have run out for a while.
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
     });
     Ok(())

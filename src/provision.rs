@@ -1,21 +1,23 @@
 //! From a draft to files in place and services to run: keep, stage, commit. The effects of a start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use tokio::task::spawn_blocking;
 
 use crate::draft::Draft;
 use crate::layout::{CERTIFICATE, KEY, PROBE_ADDRESS, RUN_DIRECTORY};
 use crate::logs::{Configuration, Logs};
-use crate::plan::{File, Tree};
+use crate::plan::{File, Plan, Tree};
 use crate::settings::Settings;
 use crate::supervise::service::Service;
 use crate::system::files::{self, Owner};
 use crate::system::processes::Processes;
+use crate::trust::Trust;
 use crate::{certificates, commit, dovecot, postfix, stage};
 
 /// What is in place.
@@ -32,23 +34,28 @@ pub struct Provisioned {
 /// A number for all that a service reads, by the service's name: it changes with what is read.
 pub type Fingerprints = BTreeMap<&'static str, u64>;
 
-/// Puts everything in place. On an error nothing that runs was touched.
+/// Puts everything in place. On an error no file was changed.
 pub async fn provision(
     settings: &Settings,
     draft: Draft,
     logs: &Logs,
     processes: &Processes,
 ) -> anyhow::Result<Provisioned> {
-    // The key takes as long as all the rest: it is made beside it.
-    let certificate = certificate(settings);
+    // A key is a matter of luck, 40 to 400 ms, as long as all the rest: it is made beside it.
+    let hostname = settings.hostname.clone();
+    let keep = move || certificates::keep(Path::new(CERTIFICATE), Path::new(KEY), &hostname);
+    let certificate = spawn_blocking(keep);
     let Draft { plan, targets, .. } = draft;
     files::directory(Path::new(RUN_DIRECTORY), Owner::ROOT, 0o755)?;
-    let files = stage::stage(&plan, Path::new(RUN_DIRECTORY), processes).await?;
+    let mut files = stage::stage(&plan, Path::new(RUN_DIRECTORY), processes).await?;
+    let kept = certificate.await.context("the certificate's thread failed")??;
+    files.extend(kept.files);
     commit::directories(&plan.directories)?;
-    if let Some(news) = certificate.await? {
+    let (files, prepared) = spawn_blocking(move || commit::prepare(&files).map(|prepared| (files, prepared))).await??;
+    commit::put(prepared)?;
+    if let Some(news) = kept.news {
         logs.own(news);
     }
-    commit::files(&files)?;
 
     let environment = daemon_environment(settings);
     let services = [
@@ -68,11 +75,11 @@ pub async fn provision(
 }
 
 /// What the logs need to know.
-pub fn configure_logs(settings: &Settings, draft: &Draft, logs: &Logs) -> anyhow::Result<()> {
+pub fn configure_logs(settings: &Settings, trust: &Trust, logs: &Logs) -> anyhow::Result<()> {
     logs.configure(Configuration {
         time_zone: jiff::tz::TimeZone::get(&settings.time_zone)?,
         host: settings.hostname.split('.').next().unwrap_or_default().to_owned(),
-        gateways: draft.trust.gateways.iter().map(ToString::to_string).collect(),
+        gateways: trust.gateways.iter().map(ToString::to_string).collect(),
     });
     Ok(())
 }
@@ -84,17 +91,27 @@ pub fn name_probe_address() -> io::Result<()> {
     writeln!(hosts, "{PROBE_ADDRESS}\thealthcheck")
 }
 
-/// Mends owners, after another image, a backup or `cp -r`. Mailboxes may be large: they are gone through on a thread of their
-/// own, while mail flows already.
-pub fn repair(trees: Vec<Tree>, logs: &Logs) -> io::Result<()> {
+/// Mends owners, after another image, a backup or `cp -r`. Mailboxes may be large: they are gone through while mail flows
+/// already.
+pub async fn repair(trees: Vec<Tree>, logs: &Logs) {
     let (beside, first): (Vec<Tree>, Vec<Tree>) = trees.into_iter().partition(|tree| tree.beside);
-    commit::trees(&first, |line| logs.own(line));
-    let logs = logs.clone();
-    let work = move || commit::trees(&beside, |line| logs.own(line));
-    std::thread::Builder::new()
-        .name("owners".to_owned())
-        .spawn(work)
-        .map(drop)
+    let mend = |trees: Vec<Tree>| {
+        let logs = logs.clone();
+        spawn_blocking(move || commit::trees(&trees, |line| logs.own(line)))
+    };
+    // One that panics is told; the services start all the same.
+    let _ = mend(first).await;
+    mend(beside);
+}
+
+/// Removes what an earlier PID 1 that was killed left unfinished: it may hold secrets.
+pub fn remove_leftovers(plan: &Plan) {
+    let stages = fs::read_dir(RUN_DIRECTORY).into_iter().flatten().flatten();
+    for entry in stages.filter(|entry| stage::is_scratch(&entry.path())) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    let directories: BTreeSet<&Path> = plan.files.iter().filter_map(|file| file.path.parent()).collect();
+    directories.into_iter().for_each(files::remove_temporary);
 }
 
 /// Of the files below the directories that a service reads, and of the certificate, which may be the user's own.
@@ -110,20 +127,6 @@ fn fingerprint(service: &Service, files: &[File]) -> u64 {
         fs::read(path).ok().hash(&mut hasher);
     }
     hasher.finish()
-}
-
-/// On a thread of its own: an RSA key is a matter of luck, 40 to 400 ms.
-fn certificate(settings: &Settings) -> impl Future<Output = anyhow::Result<Option<String>>> + use<> {
-    let hostname = settings.hostname.clone();
-    let (sender, kept) = tokio::sync::oneshot::channel();
-    let work = move || {
-        let _ = sender.send(certificates::keep(Path::new(CERTIFICATE), Path::new(KEY), &hostname));
-    };
-    let started = std::thread::Builder::new().name("certificate".to_owned()).spawn(work);
-    async move {
-        started?;
-        kept.await.context("the certificate's thread failed")?
-    }
 }
 
 /// Nothing of our own environment reaches the daemons: it may hold secrets.

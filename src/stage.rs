@@ -19,13 +19,22 @@ use crate::settings::{Mistake, Report};
 use crate::system::files::Owner;
 use crate::system::processes::Processes;
 
+/// What a scratch directory's name begins with.
+const SCRATCH: &str = "stage-";
+
+/// Whether this is such a directory.
+pub fn is_scratch(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH))
+}
+
 /// Longest run of a checker or of postmap(1).
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Checks the plan, in a scratch directory below `parent`, and returns all its files, with the built table in front of
 /// each table's source.
 pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow::Result<Vec<File>> {
-    let scratch = tempfile::Builder::new().prefix("stage-").tempdir_in(parent)?;
+    let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent)?;
     for file in &plan.files {
         let path = staged(&scratch, &file.path);
         write(&path, &file.bytes).with_context(|| path.display().to_string())?;

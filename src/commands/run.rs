@@ -1,14 +1,20 @@
 //! `mailroom run`, the default: the whole road from the environment to running daemons.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
+use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::sleep;
 
 use crate::control::{self, Answer};
 use crate::dovecot;
@@ -16,7 +22,7 @@ use crate::draft::Draft;
 use crate::facts::Facts;
 use crate::logs::Logs;
 use crate::provision::{self, Provisioned};
-use crate::read::read;
+use crate::read::{Read, read};
 use crate::settings::{Environment, Report, Settings};
 use crate::supervise::policy::OnFailure;
 use crate::supervise::service::Service;
@@ -34,6 +40,8 @@ pub(super) const EXIT_CONFIG: u8 = 78;
 /// Open files for each daemon. Some engines give a container a billion, and programs that close them all spin for
 /// minutes.
 const OPEN_FILES: u64 = 65_536;
+/// After a reload for changed networks that was refused.
+const RETRY: Duration = Duration::from_secs(30);
 /// Last wait for the logs: standard output may block.
 const FLUSH: Duration = Duration::from_millis(500);
 /// How long processes that nobody supervises may take to end.
@@ -48,79 +56,114 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         .enable_io()
         .enable_time()
         .build()?;
-    let code = LocalSet::new().block_on(&runtime, async {
-        let asked = signals::listen()?;
-        let processes = Processes::start()?;
-        let code = start(environment, asked, &processes).await;
-        sweep(&processes).await;
-        code
-    });
+    let code = LocalSet::new().block_on(&runtime, begin(environment));
     // Threads may still block on standard output; nothing waits for them.
     runtime.shutdown_background();
-    code
+    code.or_else(refuse)
 }
 
-/// Provisions and supervises; a stop while provisioning ends it there.
-async fn start(
-    environment: &Environment,
-    mut asked: UnboundedReceiver<Asked>,
-    processes: &Processes,
-) -> anyhow::Result<u8> {
-    let mut read = match read(environment, processes).await {
-        Ok(read) => read,
-        Err(error) => return refuse(error),
+/// Reads; then everything else, which always ends with a sweep and with the last lines of the logs.
+async fn begin(environment: &Environment) -> anyhow::Result<u8> {
+    let mut asked = signals::listen()?;
+    let processes = Processes::start()?;
+    let read = tokio::select! {
+        read = read(environment, &processes) => read?,
+        () = stop_asked(&mut asked) => return Ok(0),
     };
     limit_open_files()?;
     let logs = Logs::start()?;
+    let told = logs.clone();
+    panics::tell_through(move |text| told.own(text));
+    let outcome = serve(environment, read, asked, &processes, &logs).await;
+    sweep(&processes).await;
+    if outcome.as_ref().is_ok_and(|code| *code == 0) {
+        logs.own("Mail server stopped".to_owned());
+    }
+    logs.flush(FLUSH);
+    outcome
+}
+
+/// Provisions and supervises; a stop while provisioning ends it there.
+async fn serve(
+    environment: &Environment,
+    mut read: Read,
+    mut asked: UnboundedReceiver<Asked>,
+    processes: &Processes,
+    logs: &Logs,
+) -> anyhow::Result<u8> {
     read.facts.probe_is_named = read.facts.probe_is_named || provision::name_probe_address().is_ok();
     let draft = Draft::new(&read.settings, &read.facts, read.tables, &dovecot::kept_hashes())?;
-    provision::configure_logs(&read.settings, &draft, &logs)?;
+    provision::configure_logs(&read.settings, &draft.trust, logs)?;
     logs.own("Starting Postfix SMTP server configuration...".to_owned());
     let told = draft.lines.clone();
     for line in &told {
         logs.own(line.clone());
     }
+    provision::remove_leftovers(&draft.plan);
+    let provision = async {
+        let mut provisioned = provision::provision(&read.settings, draft, logs, processes).await?;
+        logs.own("Mail server configuration complete".to_owned());
+        provision::repair(std::mem::take(&mut provisioned.trees), logs).await;
+        anyhow::Ok(provisioned)
+    };
     let provisioned = tokio::select! {
-        provisioned = provision::provision(&read.settings, draft, &logs, processes) => provisioned,
+        provisioned = provision => provisioned,
         () = stop_asked(&mut asked) => return Ok(0),
     };
-    let code = match provisioned {
-        Ok(provisioned) => {
-            logs.own("Mail server configuration complete".to_owned());
-            provision::repair(provisioned.trees, &logs)?;
-            let (requests, requested) = unbounded_channel();
-            let reload = Reload {
-                environment: environment.clone(),
-                processes: processes.clone(),
-                logs: logs.clone(),
-                requests: requests.clone(),
-                provisioned: provisioned.fingerprints,
-                told: told.into_iter().collect(),
-                listeners: listeners(&read.settings),
-            };
-            spawn_local(obey(asked, requests, reload, logs.clone()));
-            let limits = limits(&read.settings);
-            supervise(provisioned.services, limits, requested, processes.clone(), logs.clone()).await
-        }
-        Err(error) if error.is::<Report>() => {
-            logs.flush(FLUSH);
-            return refuse(error);
-        }
-        Err(error) => {
+    let provisioned = match provisioned {
+        Err(error) if !error.is::<Report>() => {
             logs.own(format!("Cannot start: {error:#}"));
-            EXIT_CONFIG
+            return Ok(EXIT_CONFIG);
         }
+        provisioned => provisioned?,
     };
-    if code == 0 {
-        logs.own("Mail server stopped".to_owned());
+
+    let (requests, requested) = unbounded_channel();
+    let (reloads, wanted) = unbounded_channel();
+    let reload = Reload {
+        environment: environment.clone(),
+        processes: processes.clone(),
+        logs: logs.clone(),
+        requests: requests.clone(),
+        provisioned: provisioned.fingerprints,
+        told: told.into_iter().collect(),
+        listeners: listeners(&read.settings),
+    };
+    if let Err(error) = control::listen(reloads.clone()) {
+        logs.own(format!("mailroom reload will not work: {error}"));
     }
-    logs.flush(FLUSH);
-    Ok(code)
+    let follow = Networks {
+        known: RefCell::new(networks(&read.facts)),
+        environment: environment.clone(),
+        reloads: reloads.clone(),
+        logs: logs.clone(),
+    };
+    let follow = Rc::new(follow);
+    let following = panics::keep(move || Rc::clone(&follow).follow());
+    let reloading: JoinHandle<()> = spawn_local(reload.serve(wanted));
+    spawn_local(obey(asked, requests, reloads, logs.clone()));
+    // From then on nothing may open the doors again that the stop closes.
+    let stopping = move || {
+        following.abort();
+        reloading.abort();
+    };
+    let limits = limits(&read.settings);
+    Ok(supervise(
+        provisioned.services,
+        limits,
+        requested,
+        stopping,
+        processes.clone(),
+        logs.clone(),
+    )
+    .await)
 }
 
+/// The sweep and the last lines have their part of the time for a stop.
 fn limits(settings: &Settings) -> Limits {
+    let reserved = (SWEEP + FLUSH).min(settings.stop_timeout / 4);
     Limits {
-        stop_budget: settings.stop_timeout,
+        stop_budget: settings.stop_timeout.saturating_sub(reserved),
         on_failure: if settings.keep_on_failure {
             OnFailure::Keep
         } else {
@@ -133,49 +176,63 @@ async fn stop_asked(asked: &mut UnboundedReceiver<Asked>) {
     while asked.recv().await.is_some_and(|asked| asked != Asked::Stop) {}
 }
 
-/// Hands on what signals, the control socket and changed networks ask for.
-async fn obey(mut asked: UnboundedReceiver<Asked>, requests: UnboundedSender<Request>, reload: Reload, logs: Logs) {
-    let (reloads, wanted) = unbounded_channel();
-    if let Err(error) = control::listen(reloads.clone()) {
-        logs.own(format!("mailroom reload will not work: {error}"));
-    }
-    let following = spawn_local(follow_networks(
-        reload.environment.clone(),
-        reloads.clone(),
-        logs.clone(),
-    ));
-    let reloading: JoinHandle<()> = spawn_local(reload.serve(wanted));
+/// Hands on what signals ask for.
+async fn obey(
+    mut asked: UnboundedReceiver<Asked>,
+    requests: UnboundedSender<Request>,
+    reloads: UnboundedSender<Option<Answer>>,
+    logs: Logs,
+) {
     while let Some(asked) = asked.recv().await {
         match asked {
             Asked::ReopenLogs => logs.reopen(),
             Asked::Reload => drop(reloads.send(None)),
-            Asked::Stop => {
-                // From here on nothing may open the doors again that the stop closes.
-                following.abort();
-                reloading.abort();
-                let _ = requests.send(Request::Stop);
-            }
+            Asked::Stop => drop(requests.send(Request::Stop)),
         }
     }
 }
 
 /// Who is trusted depends on the networks that the container is connected to.
-async fn follow_networks(environment: Environment, reloads: UnboundedSender<Option<Answer>>, logs: Logs) {
-    let routes = match Routes::watch() {
-        Ok(routes) => routes,
-        Err(error) => return logs.own(format!("changes of the networks will not be noticed: {error}")),
-    };
-    let look = || {
-        let facts = Facts::gather(&environment);
-        (facts.interfaces, facts.gateways)
-    };
-    let mut known = look();
-    while routes.changed().await.is_ok() {
-        let now = look();
-        if now != known {
-            logs.own("The networks of this container have changed".to_owned());
-            known = now;
-            let _ = reloads.send(None);
+struct Networks {
+    /// Those that the configuration in place is made for.
+    known: RefCell<(Vec<IpNet>, BTreeSet<IpAddr>)>,
+    environment: Environment,
+    reloads: UnboundedSender<Option<Answer>>,
+    logs: Logs,
+}
+
+/// The addresses and gateways.
+fn networks(facts: &Facts) -> (Vec<IpNet>, BTreeSet<IpAddr>) {
+    (facts.interfaces.clone(), facts.gateways.clone())
+}
+
+impl Networks {
+    /// Has everything read anew when they change; again after a while where that was refused.
+    async fn follow(self: Rc<Self>) {
+        let routes = match Routes::watch() {
+            Ok(routes) => routes,
+            Err(error) => {
+                return self
+                    .logs
+                    .own(format!("changes of the networks will not be noticed: {error}"));
+            }
+        };
+        loop {
+            let now = networks(&Facts::gather(&self.environment));
+            let changed = now != *self.known.borrow();
+            if changed {
+                self.logs.own("The networks of this container have changed".to_owned());
+                let (answer, answered) = oneshot::channel();
+                let _ = self.reloads.send(Some(answer));
+                if matches!(answered.await, Ok(Ok(_))) {
+                    *self.known.borrow_mut() = now;
+                    continue;
+                }
+            }
+            tokio::select! {
+                changed = routes.changed() => if changed.is_err() { return },
+                () = sleep(RETRY), if changed => {}
+            }
         }
     }
 }
@@ -212,7 +269,10 @@ impl Reload {
             while let Ok(more) = wanted.try_recv() {
                 answers.extend(more);
             }
-            let outcome = self.once().await.map_err(|error| format!("{error:#}"));
+            let outcome = panics::contain_future(self.once()).await;
+            let outcome = outcome
+                .unwrap_or_else(|| Err(anyhow::anyhow!("an internal error, told above")))
+                .map_err(|error| format!("{error:#}"));
             self.logs.own(match &outcome {
                 Ok(told) => told.clone(),
                 Err(error) => format!("Reload refused, all goes on as it was: {error}"),
@@ -227,11 +287,12 @@ impl Reload {
     async fn once(&mut self) -> anyhow::Result<String> {
         let read = read(&self.environment, &self.processes).await?;
         let draft = Draft::new(&read.settings, &read.facts, read.tables, &dovecot::kept_hashes())?;
-        provision::configure_logs(&read.settings, &draft, &self.logs)?;
+        let trust = draft.trust.clone();
         let lines: BTreeSet<String> = draft.lines.iter().cloned().collect();
         let Provisioned {
             services, fingerprints, ..
         } = provision::provision(&read.settings, draft, &self.logs, &self.processes).await?;
+        provision::configure_logs(&read.settings, &trust, &self.logs)?;
         lines
             .difference(&self.told)
             .for_each(|line| self.logs.own(line.clone()));

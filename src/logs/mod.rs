@@ -97,7 +97,10 @@ impl Logs {
                 let (queue, lost) = (queue.clone(), Arc::clone(&lost));
                 panics::keep_thread("log-receiver", move || receive(&socket, &queue, &lost))?;
             }
-            Err(error) => eprintln!("mailroom: {DEV_LOG}: {error}; the daemons' logs are lost"),
+            Err(error) => drop(writeln!(
+                io::stderr(),
+                "mailroom: {DEV_LOG}: {error}; the daemons' logs are lost"
+            )),
         }
         Ok(Logs {
             queue,
@@ -147,6 +150,7 @@ impl Logs {
 
     /// Waits until all that was logged so far is written, but not longer than `deadline`: standard output may block.
     pub fn flush(&self, deadline: Duration) {
+        let end = Instant::now() + deadline;
         let marked = UnixDatagram::unbound().and_then(|socket| {
             socket.set_write_timeout(Some(deadline))?;
             socket.send_to(FLUSH_MARKER, DEV_LOG)
@@ -155,7 +159,7 @@ impl Logs {
             self.send(Item::Syslog(Timestamp::now(), FLUSH_MARKER.to_vec()));
         }
         if let Ok(flushed) = self.flushed.lock() {
-            let _ = flushed.recv_timeout(deadline);
+            let _ = flushed.recv_timeout(end.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -235,13 +239,7 @@ impl Router {
 
     fn run(&mut self, items: &Receiver<Item>) {
         while let Ok(item) = items.recv() {
-            let lost = self.lost.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                self.own(
-                    Timestamp::now(),
-                    &format!("{lost} log lines were lost: they came faster than they could be written"),
-                );
-            }
+            self.tell_lost();
             match item {
                 Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => self.flush(),
                 Item::Syslog(at, datagram) => self.syslog(at, &Record::parse(&datagram)),
@@ -258,6 +256,22 @@ impl Router {
                     self.dovecot_log = open(DOVECOT_LOG);
                 }
             }
+        }
+    }
+
+    /// Lines that nobody has been told of are told as soon as that can be written itself.
+    fn tell_lost(&self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        let told = format!("{lost} log lines were lost: they came faster than they could be written");
+        if self
+            .stdout
+            .try_send(Line::Text(self.ours(Timestamp::now(), &told)))
+            .is_err()
+        {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
         }
     }
 
@@ -302,13 +316,17 @@ impl Router {
         }
     }
 
-    /// Our own lines have the seed's shape: `[POSTFIX] 2026-01-24 12:34:56 message`.
     fn own(&self, at: Timestamp, line: &str) {
+        self.print(self.ours(at, line));
+    }
+
+    /// Our own lines have the seed's shape: `[POSTFIX] 2026-01-24 12:34:56 message`.
+    fn ours(&self, at: Timestamp, line: &str) -> String {
         let stamp = at
             .to_zoned_datetime(self.time_zone.clone())
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string();
-        self.print(format!("[POSTFIX] {stamp} {line}\n"));
+        format!("[POSTFIX] {stamp} {line}\n")
     }
 
     /// The time of a syslog line (RFC 3164): `Jan  4 12:35:01`.
@@ -336,7 +354,11 @@ fn open(path: &str) -> Option<LogFile> {
     match LogFile::open(Path::new(path), LOG_FILE_LIMIT) {
         Ok(file) => Some(file),
         Err(error) => {
-            eprintln!("mailroom: {path}: {error}; lines go to standard output only");
+            // Not eprintln!, which panics when standard error is closed.
+            let _ = writeln!(
+                io::stderr(),
+                "mailroom: {path}: {error}; lines go to standard output only"
+            );
             None
         }
     }
@@ -346,5 +368,70 @@ fn open(path: &str) -> Option<LogFile> {
 fn append(file: &mut Option<LogFile>, line: &str) {
     if let Some(file) = file {
         let _ = file.write(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that are made of what a daemon prints.
+    fn followed(printed: &[u8]) -> Vec<Vec<u8>> {
+        let (queue, items) = sync_channel(QUEUE);
+        let logs = Logs {
+            queue,
+            lost: Arc::default(),
+            flushed: Arc::new(std::sync::Mutex::new(sync_channel(1).1)),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(logs.follow("dovecot", printed));
+        let line = |item| match item {
+            Item::Printed(_, "dovecot", line) => line,
+            _ => panic!("nothing else was sent"),
+        };
+        items.try_iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_daemons_print_becomes_lines() {
+        assert_eq!(followed(b"one\ntwo\n"), [&b"one\n"[..], b"two\n"]);
+        assert_eq!(followed(b"no end"), [b"no end"]);
+        assert_eq!(followed(b"\xff\0\x1b[1m\n"), [b"\xff\0\x1b[1m\n"]);
+        assert_eq!(followed(b""), Vec::<Vec<u8>>::new());
+        let limit = usize::try_from(LONGEST_LINE).unwrap();
+        let long = vec![b'x'; limit * 2 + 1];
+        assert_eq!(
+            followed(&long).iter().map(Vec::len).collect::<Vec<_>>(),
+            [limit, limit, 1]
+        );
+    }
+
+    #[test]
+    fn lost_lines_are_told_once_they_can_be() {
+        let (stdout, lines) = sync_channel(2);
+        let lost = Arc::new(AtomicU64::new(0));
+        let router = Router {
+            stdout,
+            lost: Arc::clone(&lost),
+            flushed: sync_channel(1).0,
+            time_zone: TimeZone::UTC,
+            host: String::new(),
+            hints: Hints::default(),
+            mail_log: None,
+            dovecot_log: None,
+            last: BTreeMap::new(),
+        };
+        for _ in 0..1_000 {
+            router.tell_lost();
+            router.own(Timestamp::now(), "x");
+        }
+        assert_eq!(lost.load(Ordering::Relaxed), 998);
+        lines.try_iter().for_each(drop);
+        router.tell_lost();
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        let Ok(Line::Text(told)) = lines.try_recv() else {
+            panic!("nothing was told");
+        };
+        assert!(told.contains(" 998 log lines were lost"), "{told}");
     }
 }

@@ -31,12 +31,27 @@ impl LogFile {
     pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
         if self.size > 0 && self.size + length > self.limit {
-            fs::copy(&self.path, self.path.with_added_extension("1"))?;
-            self.file.set_len(0)?;
-            self.size = 0;
+            self.empty()?;
         }
         self.file.write_all(lines)?;
         self.size += length;
+        Ok(())
+    }
+
+    /// Keeps the limit also where the content cannot be kept, as on a full disk: standard output has had it.
+    fn empty(&mut self) -> io::Result<()> {
+        let kept = self.path.with_added_extension("1");
+        match fs::copy(&self.path, &kept) {
+            // Somebody moved the file away: it is theirs from here on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *self = LogFile::open(&self.path, self.limit)?;
+                return Ok(());
+            }
+            Err(_) => drop(fs::remove_file(&kept)),
+            Ok(_) => {}
+        }
+        self.file.set_len(0)?;
+        self.size = 0;
         Ok(())
     }
 }
@@ -58,5 +73,18 @@ mod tests {
         let mut seen = String::new();
         reader.read_to_string(&mut seen).unwrap();
         assert_eq!(seen, "67890\n", "the file that a reader holds open goes on");
+
+        fs::remove_file(directory.path().join("mail.log.1")).unwrap();
+        fs::create_dir(directory.path().join("mail.log.1")).unwrap();
+        log.write(b"abcde\n").unwrap();
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            b"abcde\n",
+            "it cannot be kept, and is emptied all the same"
+        );
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        log.write(b"fghij\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"fghij\n");
+        assert_eq!(fs::read(directory.path().join("moved")).unwrap(), b"abcde\n");
     }
 }

@@ -29,6 +29,11 @@ const POSTFIX: Owner = Owner {
     user: "postfix",
     group: "root",
 };
+/// What Postfix's daemons make in the queues.
+const MESSAGES: Owner = Owner {
+    user: "postfix",
+    group: "postfix",
+};
 const POSTDROP: Owner = Owner {
     user: "postfix",
     group: "postdrop",
@@ -84,7 +89,7 @@ fn directories(plan: &mut Plan) {
         plan.directory(queue.join(name), owner, mode);
     }
     for name in MESSAGE_QUEUES {
-        plan.tree(queue.join(name), POSTFIX, false);
+        plan.tree(queue.join(name), MESSAGES, false);
     }
     plan.directory(queue.join("maildrop"), POSTDROP, 0o730);
     plan.directory(queue.join("public"), POSTDROP, 0o710);

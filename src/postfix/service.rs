@@ -38,6 +38,8 @@ pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan)
             queues: ["maildrop", "incoming", "active"]
                 .map(|queue| Path::new(QUEUE_DIRECTORY).join(queue))
                 .into(),
+            dispatcher: "qmgr",
+            workers: vec!["virtual", "lmtp", "smtp", "local", "pipe", "bounce", "error", "discard"],
         }),
         farewell: Vec::new(),
     })

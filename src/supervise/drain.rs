@@ -1,14 +1,24 @@
 //! How a service finishes its work before it ends: new clients are turned away, those inside are served to the end.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use tokio::time::sleep;
+use nix::unistd::Pid;
+use rustix::process::Signal;
+use tokio::time::{sleep, timeout};
 
-use super::POLL;
 use super::service::Drain;
-use crate::commit;
+use super::{POLL, members};
+use crate::plan::File;
+use crate::system::files;
 use crate::system::proc;
+
+/// Who has done nothing for so long has finished its work.
+const QUIET: Duration = Duration::from_millis(50);
+/// Longest wait for that.
+const LONGEST_QUIET: Duration = Duration::from_secs(1);
 
 /// Returns when there is no work in hand. `reload` has the service read its configuration again.
 ///
@@ -17,12 +27,45 @@ pub(super) async fn finish(drain: &Drain, reload: impl Fn(), tell: impl Fn(Strin
     if !is_busy(drain) {
         return;
     }
-    match commit::files(&drain.closing) {
-        Ok(_) => reload(),
+    match close(&drain.closing) {
+        Ok(()) => reload(),
         Err(error) => tell(format!("new clients cannot be turned away: {error}")),
     }
     while is_busy(drain) {
         sleep(POLL).await;
+    }
+}
+
+/// Not synced: after a crash of the machine there is nothing to close, and the start that follows writes them anew.
+fn close(files: &[File]) -> io::Result<()> {
+    files
+        .iter()
+        .try_for_each(|file| files::write_volatile(&file.path, &file.bytes, file.owner, file.mode))
+}
+
+/// Has whoever hands out work hold it back, and waits until all others have finished what they were given: what is ended
+/// in the middle of it is done again, and a message is delivered twice. Not longer than [`LONGEST_QUIET`].
+pub(super) async fn quiet(drain: &Drain, main: Pid) {
+    members::signal(main, Signal::STOP, |name| name == drain.dispatcher);
+    let idle = async {
+        let works = |name: &str| drain.workers.contains(&name);
+        let mut before = members::activity(main, works);
+        loop {
+            sleep(QUIET).await;
+            let now = members::activity(main, works);
+            if now == before && now.values().all(|activity| activity.is_waiting) {
+                return;
+            }
+            before = now;
+        }
+    };
+    let _ = timeout(LONGEST_QUIET, idle).await;
+}
+
+/// Lets the dispatcher go on, to its end.
+pub(super) fn release(drain: &Drain, main: Pid) {
+    for signal in [Signal::TERM, Signal::CONT] {
+        members::signal(main, signal, |name| name == drain.dispatcher);
     }
 }
 
@@ -51,6 +94,8 @@ mod tests {
             closing: Vec::new(),
             ports: vec![listener.local_addr().unwrap().port()],
             queues: vec![queue.path().to_owned(), "/nonexistent".into()],
+            dispatcher: "",
+            workers: Vec::new(),
         };
         fs::create_dir(queue.path().join("A")).unwrap();
         assert!(!is_busy(&drain));

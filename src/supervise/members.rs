@@ -1,5 +1,6 @@
 //! The processes that belong to a daemon besides its main process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{sleep, timeout};
 
 use super::POLL;
-use crate::system::proc::{self, Stat};
+use crate::system::proc::{self, Activity, Stat};
 
 /// How long what was asked to end may take.
 const GRACE: Duration = Duration::from_millis(500);
@@ -34,13 +35,21 @@ fn of(main: Pid) -> Vec<(Pid, Stat)> {
         .collect()
 }
 
+/// What those that `chosen` accepts by name have done so far.
+pub(super) fn activity(main: Pid, chosen: impl Fn(&str) -> bool) -> BTreeMap<i32, Activity> {
+    let members = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name));
+    members
+        .filter_map(|(pid, _)| Some((pid.as_raw(), Activity::read(pid.as_raw())?)))
+        .collect()
+}
+
 fn belongs(pid: i32, stat: &Stat, main: i32) -> bool {
     pid != main && stat.is_alive() && (stat.group == main || stat.session == main)
 }
 
 /// Signals those that `chosen` accepts by name; returns how many there are. Each is held by a pidfd and looked at again,
 /// so that a number which meanwhile went to another process is not signalled.
-fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {
+pub(super) fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {
     let members: Vec<_> = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name)).collect();
     for (member, _) in &members {
         let Some(pid) = rustix::process::Pid::from_raw(member.as_raw()) else {

@@ -26,7 +26,7 @@ use self::service::{Readiness, Service};
 use self::status::Status;
 use crate::logs::Logs;
 use crate::system::processes::{Exit, Processes};
-use crate::system::{panics, proc};
+use crate::system::{files, panics, proc};
 
 /// Between two looks at something that gives no notice.
 const POLL: Duration = Duration::from_millis(10);
@@ -54,11 +54,13 @@ pub struct Limits {
     pub on_failure: OnFailure,
 }
 
-/// Runs the services until a stop was asked for, or one failed too often. Returns the exit code.
+/// Runs the services until a stop was asked for, or one failed too often. Calls `stopping` when everything begins to end.
+/// Returns the exit code.
 pub async fn supervise(
     services: Vec<Service>,
     limits: Limits,
     mut requests: UnboundedReceiver<Request>,
+    stopping: impl FnOnce(),
     processes: Processes,
     logs: Logs,
 ) -> u8 {
@@ -73,6 +75,7 @@ pub async fn supervise(
         logs,
         begun: Instant::now(),
     };
+    let mut stopping = Some(stopping);
     let mut event = Some(Event::Begin);
     loop {
         // An event whose handling panics is told and left; the services run on.
@@ -80,6 +83,11 @@ pub async fn supervise(
             && let Some(Some(code)) = panics::contain(|| supervisor.advance(event))
         {
             return code;
+        }
+        if supervisor.state.is_stopping()
+            && let Some(stopping) = stopping.take()
+        {
+            stopping();
         }
         let tick = supervisor.until_next_tick();
         event = tokio::select! {
@@ -122,7 +130,7 @@ struct Slot {
     drain: Option<JoinHandle<()>>,
     farewell: Option<JoinHandle<()>>,
     last_exit: Option<Exit>,
-    /// How often the kernel had run out of memory when it started; `None` once that explains its end.
+    /// How often the kernel had killed for want of memory when it started.
     out_of_memory_kills: Option<u64>,
 }
 
@@ -264,6 +272,16 @@ impl Supervisor {
         }
     }
 
+    /// A task about one instance of a service. `otherwise` is what has happened should it panic: nobody waits for ever.
+    fn task(&self, id: Id, otherwise: What, work: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+        let report = self.reporter(id);
+        spawn_local(async move {
+            if panics::contain_future(work).await.is_none() {
+                report.send(otherwise);
+            }
+        })
+    }
+
     fn prepare(&mut self, id: Id) {
         let slot = &mut self.slots[id];
         slot.instance += 1;
@@ -272,19 +290,22 @@ impl Supervisor {
         let earlier = slot.main.take();
         let (service, processes) = (Rc::clone(&self.services[id]), self.processes.clone());
         let (report, logs) = (self.reporter(id), self.logs.clone());
-        self.slots[id].preparation = Some(spawn_local(async move {
-            let found = members::from_pid_file(&service.pid_file, service.process);
-            if let Some(pid) = found {
+        let work = async move {
+            if let Some(earlier) = earlier {
+                members::end(earlier, &service.farewell).await;
+            }
+            if let Some(pid) = members::from_pid_file(&service.pid_file, service.process) {
                 return report.send(What::Found(pid));
             }
-            match start::prepare(&service, earlier, &processes).await {
+            match start::prepare(&service, &processes).await {
                 Ok(()) => report.send(What::Prepared),
                 Err(error) => {
                     logs.own(format!("{}: {error}", service.name));
                     report.send(What::PreparationFailed);
                 }
             }
-        }));
+        };
+        self.slots[id].preparation = Some(self.task(id, What::PreparationFailed, work));
     }
 
     fn spawn(&mut self, id: Id) {
@@ -298,10 +319,13 @@ impl Supervisor {
         if service.own_group {
             command.process_group(0);
         }
-        self.await_readiness(id);
-        let child = match self.processes.spawn(&mut command) {
+        let spawned = self
+            .await_readiness(id)
+            .and_then(|()| self.processes.spawn(&mut command));
+        let child = match spawned {
             Ok(child) => child,
             Err(error) => {
+                stop_task(&mut self.slots[id].readiness);
                 self.logs
                     .own(format!("{}: {}: {error}", service.name, service.command[0]));
                 return report.send(What::PreparationFailed);
@@ -313,49 +337,53 @@ impl Supervisor {
         slot.out_of_memory_kills = Some(proc::out_of_memory_kills());
         spawn_local(self.logs.clone().follow(service.name, child.stdout));
         spawn_local(self.logs.clone().follow(service.name, child.stderr));
-        spawn_local(async move {
+        self.task(id, What::Exited(Exit::Unknown), async move {
             let exit = child.exit.await.unwrap_or(Exit::Unknown);
             report.send(What::Exited(exit));
         });
     }
 
     /// Watches until the service says that it serves. Its notify socket is there before its process is.
-    fn await_readiness(&mut self, id: Id) {
+    fn await_readiness(&mut self, id: Id) -> io::Result<()> {
         let report = self.reporter(id);
         let task = match &self.services[id].ready {
-            Readiness::Notify(path) => match start::bind_notify_socket(path) {
-                Ok(socket) => spawn_local(start::await_notification(socket, move || report.send(What::Ready))),
-                Err(error) => {
-                    self.logs.own(format!("{}: {error}", path.display()));
-                    return;
-                }
-            },
+            Readiness::Notify(path) => {
+                let socket = files::at(path, start::bind_notify_socket(path))?;
+                let work = start::await_notification(socket, move || report.send(What::Ready));
+                self.task(id, What::Ready, work)
+            }
             Readiness::Greets(port, source) => {
                 let (port, source) = (port.clone(), *source);
-                spawn_local(async move {
+                self.task(id, What::Ready, async move {
                     start::await_greeting(&port, source).await;
                     report.send(What::Ready);
                 })
             }
         };
         self.slots[id].readiness = Some(task);
+        Ok(())
     }
 
-    /// Takes over a process that somebody else started.
+    /// Takes over a process that somebody else started, and ends what is left of the one before: an old listener would
+    /// take half of the connections.
     fn adopt(&mut self, id: Id, pid: Pid) {
-        let Ok(held) = hold(pid) else { return };
         let report = self.reporter(id);
+        let held = hold(pid).and_then(|held| Ok((held.try_clone()?, readable(held)?)));
+        let Ok((held, watched)) = held else {
+            // It is gone already.
+            return report.send(What::Exited(Exit::Unknown));
+        };
         let status = self.processes.watch(pid);
+        let service = Rc::clone(&self.services[id]);
         let slot = &mut self.slots[id];
         stop_task(&mut slot.adoption);
-        slot.main = Some(pid);
         slot.out_of_memory_kills = Some(proc::out_of_memory_kills());
-        let watched = held.try_clone();
         slot.held = Some(held);
-        spawn_local(async move {
-            if let Ok(Ok(watched)) = watched.map(readable) {
-                let _ = watched.readable().await;
-            }
+        if let Some(earlier) = slot.main.replace(pid).filter(|earlier| *earlier != pid) {
+            spawn_local(async move { members::end(earlier, &service.farewell).await });
+        }
+        self.task(id, What::Exited(Exit::Unknown), async move {
+            let _ = watched.readable().await;
             // The status comes to us only where we are PID 1, and then at once.
             let exit = timeout(Duration::from_millis(100), status).await;
             report.send(What::Exited(exit.ok().and_then(Result::ok).unwrap_or(Exit::Unknown)));
@@ -365,28 +393,35 @@ impl Supervisor {
 
     /// Whoever was started by hand does not notify us: that it is there has to do where it cannot be asked.
     fn await_readiness_of_adopted(&mut self, id: Id) {
-        match self.services[id].ready {
+        let asked = match self.services[id].ready {
             Readiness::Greets(..) => self.await_readiness(id),
-            Readiness::Notify(_) => self.reporter(id).send(What::Ready),
+            Readiness::Notify(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        if asked.is_err() {
+            self.reporter(id).send(What::Ready);
         }
     }
 
     fn await_adoption(&mut self, id: Id) {
         let (service, report) = (Rc::clone(&self.services[id]), self.reporter(id));
-        self.slots[id].adoption = Some(spawn_local(async move {
-            loop {
-                sleep(ADOPTION_POLL).await;
-                if let Some(pid) = members::from_pid_file(&service.pid_file, service.process) {
-                    return report.send(What::Found(pid));
+        let look = move || {
+            let (service, report) = (Rc::clone(&service), report.clone());
+            async move {
+                loop {
+                    sleep(ADOPTION_POLL).await;
+                    if let Some(pid) = members::from_pid_file(&service.pid_file, service.process) {
+                        return report.send(What::Found(pid));
+                    }
                 }
             }
-        }));
+        };
+        self.slots[id].adoption = Some(panics::keep(look));
     }
 
     fn drain(&mut self, id: Id) {
         let (service, report, logs) = (Rc::clone(&self.services[id]), self.reporter(id), self.logs.clone());
         let held = self.slots[id].held.as_ref().and_then(|held| held.try_clone().ok());
-        self.slots[id].drain = Some(spawn_local(async move {
+        let work = async move {
             if let Some(drain) = &service.drain {
                 let reload = || {
                     logs.own(format!("{} takes no new clients and finishes its work", service.name));
@@ -395,32 +430,45 @@ impl Supervisor {
                 drain::finish(drain, reload, |error| logs.own(format!("{}: {error}", service.name))).await;
             }
             report.send(What::Drained);
-        }));
+        };
+        self.slots[id].drain = Some(self.task(id, What::Drained, work));
     }
 
+    /// What is still being worked at when the time for that is over is finished, and no more is begun.
+    ///
     /// A main process that has only just started may not notice; one that did may wait for its own, and they for something
     /// that never comes. So it is asked again, and they too.
     fn terminate(&mut self, id: Id) {
         let service = Rc::clone(&self.services[id]);
         let slot = &mut self.slots[id];
+        let cut_short = slot.drain.as_ref().is_some_and(|drain| !drain.is_finished());
         stop_task(&mut slot.drain);
-        signal(slot, Signal::TERM);
         let (Some(main), Some(held)) = (slot.main, slot.held.as_ref().and_then(|held| held.try_clone().ok())) else {
             return;
         };
-        slot.farewell = Some(spawn_local(async move {
+        let work = async move {
+            let drain = service.drain.as_ref().filter(|_| cut_short);
+            if let Some(drain) = drain {
+                drain::quiet(drain, main).await;
+            }
+            let _ = pidfd_send_signal(&held, Signal::TERM);
+            if let Some(drain) = drain {
+                drain::release(drain, main);
+            }
             loop {
                 sleep(ALONE).await;
                 let _ = pidfd_send_signal(&held, Signal::TERM);
                 members::end(main, &service.farewell).await;
             }
-        }));
+        };
+        // Whoever cannot be asked is killed when its time is over.
+        slot.farewell = Some(spawn_local(work));
     }
 
     fn clear(&mut self, id: Id) {
         stop_task(&mut self.slots[id].adoption);
         let (report, main, service) = (self.reporter(id), self.slots[id].main, Rc::clone(&self.services[id]));
-        spawn_local(async move {
+        self.task(id, What::Cleared, async move {
             if let Some(main) = main {
                 members::end(main, &service.farewell).await;
             }

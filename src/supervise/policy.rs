@@ -204,6 +204,8 @@ struct Service {
 struct Stopping {
     since: Duration,
     code: u8,
+    /// Somebody asked for it: asked again, it hurries.
+    asked: bool,
 }
 
 /// The state of all services.
@@ -237,6 +239,11 @@ impl State {
     /// What a service is doing.
     pub fn phase(&self, id: Id) -> Phase {
         self.services[id].phase
+    }
+
+    /// Everything is to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
     }
 
     /// When a `Tick` is due, if nothing happens before.
@@ -330,11 +337,14 @@ fn prepare(state: &mut State, id: Id, actions: &mut Vec<Action>) {
     actions.push(Action::Prepare(id));
 }
 
-/// A process that does not serve yet may not take the signal; one that is not there yet reads the new configuration.
+/// A process that does not serve yet may not take the signal. One that we have yet to start reads the new configuration, but
+/// somebody else may have started one just before.
 fn reload(state: &mut State, id: Id, actions: &mut Vec<Action>) {
     match state.services[id].phase {
         Phase::Running { .. } => actions.push(Action::Reload(id)),
-        Phase::Starting { .. } => state.services[id].reload = true,
+        Phase::Preparing | Phase::Starting { .. } | Phase::Backoff { .. } | Phase::Held { .. } => {
+            state.services[id].reload = true;
+        }
         _ => {}
     }
 }
@@ -345,7 +355,6 @@ fn adopted(state: &mut State, id: Id, now: Duration, actions: &mut Vec<Action>) 
         Phase::Clearing | Phase::Stopped => terminate(state, id, now, actions),
         Phase::Preparing | Phase::Held { .. } => {
             state.services[id].phase = Phase::Starting { since: now };
-            state.services[id].reload = false;
             actions.push(Action::Tell(id, News::Adopted));
         }
         _ => {}
@@ -391,7 +400,7 @@ fn failed(state: &mut State, id: Id, now: Duration, jitter: Jitter, actions: &mu
             OnFailure::Keep => actions.push(Action::Tell(id, News::LeftDown)),
             OnFailure::Exit => {
                 actions.push(Action::Tell(id, News::GivenUp));
-                begin_stop(state, EXIT_FAILED, now, actions);
+                begin_stop(state, EXIT_FAILED, false, now, actions);
             }
         }
         return;
@@ -411,26 +420,37 @@ fn backoff(consecutive: u32, jitter: Jitter) -> Duration {
 }
 
 fn stop(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
-    if state.stopping.is_none() {
-        begin_stop(state, 0, now, actions);
-        return;
-    }
-    // Asked again: whoever has not ended yet is killed.
-    for id in 0..state.services.len() {
-        match state.services[id].phase {
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Draining { .. } => {
-                terminate(state, id, now, actions);
-            }
-            Phase::Stopping { .. } => {}
-            _ => continue,
+    match &mut state.stopping {
+        None => return begin_stop(state, 0, true, now, actions),
+        Some(stopping) if !stopping.asked => {
+            stopping.asked = true;
+            return;
         }
-        state.services[id].phase = Phase::Stopping { kill_at: now + HURRY };
+        Some(_) => {}
+    }
+    // Asked again: whoever has not ended yet is killed soon.
+    for id in 0..state.services.len() {
+        if matches!(
+            state.services[id].phase,
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Draining { .. }
+        ) {
+            terminate(state, id, now, actions);
+        }
+        if let Phase::Stopping { kill_at } = &mut state.services[id].phase
+            && *kill_at != Duration::MAX
+        {
+            *kill_at = (*kill_at).min(now + HURRY);
+        }
     }
     tick(state, now, actions);
 }
 
-fn begin_stop(state: &mut State, code: u8, now: Duration, actions: &mut Vec<Action>) {
-    state.stopping = Some(Stopping { since: now, code });
+fn begin_stop(state: &mut State, code: u8, asked: bool, now: Duration, actions: &mut Vec<Action>) {
+    state.stopping = Some(Stopping {
+        since: now,
+        code,
+        asked,
+    });
     for id in 0..state.services.len() {
         match state.services[id].phase {
             Phase::Preparing => {
@@ -689,7 +709,19 @@ mod tests {
     fn whoever_does_not_serve_yet_is_told_of_a_change_later() {
         let mut run = Run::new();
         run.on(Event::Begin);
-        assert_eq!(run.on(Event::Reload(POSTFIX)), [], "it will read the new files");
+        assert_eq!(run.on(Event::Reload(POSTFIX)), []);
+        run.on(Event::Prepared(POSTFIX));
+        assert_eq!(run.on(Event::Ready(POSTFIX)), [], "it has read the new files");
+        run.on(Event::Exited(POSTFIX, Ended::Cleanly, 0));
+        run.on(Event::Reload(POSTFIX));
+        run.on(Event::Adopted(POSTFIX));
+        assert_eq!(
+            run.on(Event::Ready(POSTFIX)),
+            [Action::Reload(POSTFIX)],
+            "somebody else started it"
+        );
+        run.on(Event::Exited(POSTFIX, Ended::Crashed, 0));
+        run.after(10_000);
         run.on(Event::Prepared(POSTFIX));
         assert_eq!(run.on(Event::Reload(POSTFIX)), []);
         assert_eq!(run.on(Event::Ready(POSTFIX)), [Action::Reload(POSTFIX)]);

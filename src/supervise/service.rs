@@ -58,4 +58,8 @@ pub struct Drain {
     pub ports: Vec<u16>,
     /// … and while there is a file in one of these directories.
     pub queues: Vec<PathBuf>,
+    /// The process that hands out work …
+    pub dispatcher: &'static str,
+    /// … and those that carry it out: they are not ended in the middle of it.
+    pub workers: Vec<&'static str>,
 }

@@ -6,26 +6,25 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::unistd::Pid;
 use tokio::net::{UnixDatagram, UnixStream};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::POLL;
 use super::service::Service;
-use super::{POLL, members};
 use crate::health::{Port, probe};
 use crate::system::files;
 use crate::system::processes::Processes;
 
-/// Longest run of a preparation.
-const PREPARATION_LIMIT: Duration = Duration::from_secs(60);
+/// Longest run of a preparation: postsuper(1) looks at every file of the queue.
+const PREPARATION_LIMIT: Duration = Duration::from_secs(600);
+/// Longest pause between two looks for a greeting.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 /// Longest wait for a socket that a service needs.
 const NEED_LIMIT: Duration = Duration::from_secs(30);
 
-/// Ends what is left of an earlier instance, runs the preparations, waits for what the service needs.
-pub(super) async fn prepare(service: &Service, earlier: Option<Pid>, processes: &Processes) -> io::Result<()> {
-    if let Some(earlier) = earlier {
-        members::end(earlier, &service.farewell).await;
-    }
+/// Runs the preparations, waits for what the service needs.
+pub(super) async fn prepare(service: &Service, processes: &Processes) -> io::Result<()> {
     for path in &service.stale_files {
         files::remove(path)?;
     }
@@ -84,23 +83,18 @@ pub(super) async fn await_notification(socket: UnixDatagram, ready: impl Fn()) {
     }
 }
 
-/// Returns when the port has greeted.
+/// Returns when the port has greeted. Looks less and less often: a port may never greet as it should.
 pub(super) async fn await_greeting(port: &Port, source: Option<IpAddr>) {
+    let mut pause = POLL;
     while !greets(port, source).await {
-        sleep(POLL).await;
+        sleep(pause).await;
+        pause = (pause * 9 / 8).min(LONGEST_POLL);
     }
 }
 
-/// One probe, on a thread of its own: it blocks.
+/// One probe, which blocks.
 async fn greets(port: &Port, source: Option<IpAddr>) -> bool {
-    let (answer, answered) = tokio::sync::oneshot::channel();
     let port = port.clone();
-    let probe = move || {
-        let _ = answer.send(probe::greet(&port, source).is_ok());
-    };
-    std::thread::Builder::new()
-        .name("readiness".to_owned())
-        .spawn(probe)
-        .is_ok()
-        && answered.await.unwrap_or(false)
+    let greeted = spawn_blocking(move || probe::greet(&port, source).is_ok()).await;
+    greeted.unwrap_or(false)
 }

@@ -23,8 +23,9 @@ impl Status {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&words)? + "\n";
+        files::write_volatile(&path(), text.as_bytes(), Owner::ROOT, 0o644)?;
         self.0 = words;
-        files::write_volatile(&path(), text.as_bytes(), Owner::ROOT, 0o644)
+        Ok(())
     }
 }
 

@@ -3,10 +3,11 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::unistd::{Gid, Group, Uid, User};
+use tempfile::NamedTempFile;
 
 use super::proc;
 
@@ -49,46 +50,77 @@ pub fn at<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Puts `bytes` at `path`, with this owner and mode: a temporary file beside it, synced, then renamed over it.
-/// Leaves the file alone, and returns false, when all of that is so already.
-pub fn write(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
-    at(path, write_or_skip(path, bytes, owner, mode))
+/// A file that is written whole, and not in its place yet. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Prepared {
+    temporary: NamedTempFile,
+    path: PathBuf,
 }
 
-/// As [`write`], for a file that means nothing after a crash of the machine: it is swapped in whole, but not synced.
-pub fn write_volatile(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<()> {
-    at(path, replace(path, bytes, owner, mode, false))
-}
-
-fn write_or_skip(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
-    let (uid, gid) = owner.ids()?;
-    if let Ok(there) = fs::symlink_metadata(path)
-        && there.is_file()
-        && (there.uid(), there.gid(), there.mode() & 0o7777) == (uid.as_raw(), gid.as_raw(), mode)
-        && fs::read(path).is_ok_and(|old| old == bytes)
-    {
-        return Ok(false);
+impl Prepared {
+    /// Puts it in its place, over what is there. Returns the directory, which has yet to be synced.
+    pub fn put(self) -> io::Result<PathBuf> {
+        let Prepared { temporary, path } = self;
+        at(&path, temporary.persist(&path).map(drop).map_err(|error| error.error))?;
+        Ok(path.parent().map(Path::to_owned).unwrap_or_default())
     }
-    replace(path, bytes, owner, mode, true)?;
-    Ok(true)
 }
 
-fn replace(path: &Path, bytes: &[u8], owner: Owner, mode: u32, synced: bool) -> io::Result<()> {
+/// Writes `bytes` to a temporary file beside `path`, with this owner and mode, synced. `None` when all of that is so at
+/// `path` already.
+pub fn prepare(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<Option<Prepared>> {
+    if at(path, is_so(path, bytes, owner, mode))? {
+        return Ok(None);
+    }
+    let prepared = at(path, temporary(path, bytes, owner, mode))?;
+    at(path, prepared.temporary.as_file().sync_all())?;
+    Ok(Some(prepared))
+}
+
+/// Makes what was put into a directory outlive a crash of the machine.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    at(path, File::open(path).and_then(|directory| directory.sync_all()))
+}
+
+/// As [`prepare`] and [`Prepared::put`], for a file that means nothing after a crash of the machine: it is swapped in
+/// whole, but not synced.
+pub fn write_volatile(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<()> {
+    at(path, temporary(path, bytes, owner, mode))?.put().map(drop)
+}
+
+fn is_so(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
+    let (uid, gid) = owner.ids()?;
+    Ok(fs::symlink_metadata(path).is_ok_and(|there| {
+        there.is_file()
+            && (there.uid(), there.gid(), there.mode() & 0o7777) == (uid.as_raw(), gid.as_raw(), mode)
+            && fs::read(path).is_ok_and(|old| old == bytes)
+    }))
+}
+
+/// What a temporary file's name begins with.
+const TEMPORARY: &str = ".mailroom-";
+
+fn temporary(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<Prepared> {
     let (uid, gid) = owner.ids()?;
     let directory = path.parent().ok_or_else(|| io::Error::other("has no directory"))?;
-    let mut file = tempfile::Builder::new().prefix(".mailroom-").tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    fchown(file.as_file(), Some(uid.as_raw()), Some(gid.as_raw()))?;
-    file.as_file().set_modified(SystemTime::now() - BACK_DATED)?;
-    if synced {
-        file.as_file().sync_all()?;
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
+    temporary.write_all(bytes)?;
+    let file = temporary.as_file();
+    file.set_permissions(Permissions::from_mode(mode))?;
+    fchown(file, Some(uid.as_raw()), Some(gid.as_raw()))?;
+    file.set_modified(SystemTime::now() - BACK_DATED)?;
+    Ok(Prepared {
+        temporary,
+        path: path.to_owned(),
+    })
+}
+
+/// Removes temporary files that a process which was killed has left in a directory: they may hold secrets.
+pub fn remove_temporary(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        let _ = fs::remove_file(entry.path());
     }
-    file.persist(path).map_err(|error| error.error)?;
-    if synced {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Makes a directory, and those above it, and gives it this owner and mode. What lies in it stays as it is.
@@ -169,10 +201,13 @@ mod tests {
     fn a_file_is_swapped_in_whole_and_dated_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("main.cf");
-        assert!(write(&path, b"one", me(), 0o640).unwrap());
-        assert!(!write(&path, b"one", me(), 0o640).unwrap(), "nothing differs");
-        assert!(write(&path, b"one", me(), 0o600).unwrap(), "the mode differs");
-        assert!(write(&path, b"two", me(), 0o600).unwrap());
+        let write = |bytes: &[u8], mode| prepare(&path, bytes, me(), mode).unwrap().map(Prepared::put);
+        assert!(write(b"one", 0o640).is_some());
+        assert!(write(b"one", 0o640).is_none(), "nothing differs");
+        assert!(write(b"one", 0o600).is_some(), "the mode differs");
+        assert!(prepare(&path, b"three", me(), 0o600).unwrap().is_some(), "not put");
+        assert!(write(b"two", 0o600).is_some());
+        assert_eq!(fs::read(&path).unwrap(), b"two");
         let there = fs::metadata(&path).unwrap();
         assert_eq!(there.mode() & 0o777, 0o600);
         assert!(there.modified().unwrap().elapsed().unwrap() >= Duration::from_secs(9));
@@ -181,11 +216,14 @@ mod tests {
             1,
             "no temporary file is left"
         );
+        fs::write(directory.path().join(".mailroom-x"), "").unwrap();
+        remove_temporary(directory.path());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn an_error_names_the_path() {
-        let error = write(Path::new("/nonexistent/file"), b"", me(), 0o600).unwrap_err();
+        let error = prepare(Path::new("/nonexistent/file"), b"", me(), 0o600).unwrap_err();
         assert!(error.to_string().starts_with("/nonexistent/file: "), "{error}");
     }
 }

@@ -1,23 +1,38 @@
 //! Panics: told in one line, counted, and what panicked begins again. They do not take the mail server with them.
 
+use std::future::poll_fn;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+static TELL: OnceLock<Box<dyn Fn(String) + Send + Sync>> = OnceLock::new();
 
-/// How many there were.
-pub fn count() -> u64 {
-    COUNT.load(Ordering::Relaxed)
-}
+/// Before what panicked begins again: what panics at once each time must not keep all others from their work.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// Counts every panic and tells it on standard error, without a stack trace.
+/// Counts every panic and tells it without a stack trace: on standard error, until [`tell_through`] says where else.
 pub fn install_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
-        eprintln!("mailroom: internal error {count}: {}", describe(panic));
+        let text = format!("internal error {count}: {}", describe(panic));
+        match TELL.get() {
+            Some(tell) => tell(text),
+            // Not eprintln!, which panics when standard error is closed: a panic in here would be the end.
+            None => drop(writeln!(io::stderr(), "mailroom: {text}")),
+        }
     }));
+}
+
+/// Panics are told through `tell` from here on. It must not block: who panics may be the one who keeps all going.
+pub fn tell_through(tell: impl Fn(String) + Send + Sync + 'static) {
+    let _ = TELL.set(Box::new(tell));
 }
 
 fn describe(panic: &PanicHookInfo<'_>) -> String {
@@ -38,15 +53,33 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
+/// As [`contain`], for a future.
+pub async fn contain_future<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match contain(|| work.as_mut().poll(context)) {
+        Some(poll) => poll.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
+}
+
 /// Starts a thread whose work begins again when it panics: what it works on has to outlive it.
-pub fn keep_thread(name: &'static str, mut work: impl FnMut() + Send + 'static) -> std::io::Result<()> {
-    let again = move || while contain(&mut work).is_none() {};
+pub fn keep_thread(name: &'static str, mut work: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let again = move || {
+        while contain(&mut work).is_none() {
+            std::thread::sleep(PAUSE);
+        }
+    };
     std::thread::Builder::new().name(name.to_owned()).spawn(again).map(drop)
 }
 
 /// Starts a task, on the current `LocalSet`, whose work begins again when it panics.
 pub fn keep<F: Future<Output = ()> + 'static>(work: impl Fn() -> F + 'static) -> JoinHandle<()> {
-    spawn_local(async move { while spawn_local(work()).await.is_err_and(|error| error.is_panic()) {} })
+    spawn_local(async move {
+        while contain_future(work()).await.is_none() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
 }
 
 #[cfg(test)]
@@ -58,7 +91,7 @@ mod tests {
     #[test]
     fn what_panics_begins_again_and_is_counted() {
         install_hook();
-        let before = count();
+        let before = COUNT.load(Ordering::Relaxed);
         let (sender, receiver) = std::sync::mpsc::channel();
         let mut runs = 0;
         keep_thread("panicking", move || {
@@ -67,7 +100,7 @@ mod tests {
             sender.send(runs).unwrap();
         })
         .unwrap();
-        assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(30)), Ok(3));
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(30)), Ok(3));
 
         let runs = Rc::new(Cell::new(0));
         let counter = Rc::clone(&runs);
@@ -76,10 +109,13 @@ mod tests {
             let run = counter.get();
             async move { assert!(run > 2, "on purpose") }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async { keep(work).await.unwrap() });
         assert_eq!(runs.get(), 3);
         assert_eq!(contain(|| panic!("on purpose")), None::<()>);
-        assert!(count() >= before + 5);
+        assert!(COUNT.load(Ordering::Relaxed) >= before + 5);
     }
 }

@@ -48,6 +48,29 @@ impl Stat {
     }
 }
 
+/// Whether a process waits for something, and how often it has begun to: it works, when that number grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activity {
+    /// It sleeps, and can be woken by what it waits for.
+    pub is_waiting: bool,
+    waits: u64,
+}
+
+impl Activity {
+    /// Of a process that is there (proc_pid_status(5)).
+    pub fn read(pid: i32) -> Option<Activity> {
+        Activity::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    }
+
+    fn parse(status: &str) -> Option<Activity> {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        Some(Activity {
+            is_waiting: field("State:")?.trim().starts_with('S'),
+            waits: field("voluntary_ctxt_switches:")?.trim().parse().ok()?,
+        })
+    }
+}
+
 /// All processes that can be seen: in a PID namespace that is shared, those of other containers too.
 pub fn all() -> BTreeMap<i32, Stat> {
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -98,17 +121,20 @@ pub fn mount_points() -> BTreeSet<PathBuf> {
 pub fn connections(ports: &[u16]) -> usize {
     let count = |table: &str| {
         let table = fs::read_to_string(table).unwrap_or_default();
-        established(&table).filter(|port| ports.contains(port)).count()
+        open(&table).filter(|port| ports.contains(port)).count()
     };
     count("/proc/net/tcp") + count("/proc/net/tcp6")
 }
 
-/// The local ports of all ESTABLISHED connections in a table of proc_net(5): `sl local_address rem_address st …`.
-fn established(table: &str) -> impl Iterator<Item = u16> {
+/// The local ports of all connections in a table of proc_net(5), `sl local_address rem_address st …`, that are ESTABLISHED
+/// or CLOSE_WAIT: a client that has said its last word may still wait for the answer.
+fn open(table: &str) -> impl Iterator<Item = u16> {
     table.lines().filter_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
         let (_, port) = fields.next()?.rsplit_once(':')?;
-        (fields.nth(1)? == "01").then(|| u16::from_str_radix(port, 16).ok())?
+        ["01", "08"]
+            .contains(&fields.nth(1)?)
+            .then(|| u16::from_str_radix(port, 16).ok())?
     })
 }
 
@@ -143,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_and_who_works() {
+        let status = |state: &str| format!("Name:\tvirtual\nState:\t{state}\nvoluntary_ctxt_switches:\t7\n");
+        let sleeping = Activity::parse(&status("S (sleeping)")).unwrap();
+        assert!(sleeping.is_waiting && sleeping.waits == 7);
+        assert!(!Activity::parse(&status("D (disk sleep)")).unwrap().is_waiting);
+        assert_eq!(Activity::parse("Name:\tkthread\n"), None);
+        assert!(Activity::read(std::process::id().cast_signed()).is_some());
+    }
+
+    #[test]
     fn descendants_and_nobody_else() {
         let stat = |parent: i32, state: char| Stat::parse(&format!("1 (x) {state} {parent} 1 1 0")).unwrap();
         let processes = BTreeMap::from([
@@ -166,13 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn only_established_connections_count() {
+    fn only_open_connections_count() {
         let table = "  sl  local_address rem_address   st tx_queue\n   \
             0: 00000000:0019 00000000:0000 0A 00000000\n   \
             1: 0100007F:0019 0100007F:8000 01 00000000\n   \
             2: 0100007F:8000 0100007F:0019 01 00000000\n   \
-            3: 0100007F:024B 0100007F:8001 06 00000000\n";
-        assert_eq!(established(table).collect::<Vec<_>>(), [25, 32768]);
+            3: 0100007F:024B 0100007F:8001 06 00000000\n   \
+            4: 0100007F:01D1 0100007F:8002 08 00000000\n";
+        assert_eq!(open(table).collect::<Vec<_>>(), [25, 32768, 465]);
     }
 
     #[test]

@@ -33,6 +33,17 @@ const LEFT_ALONE: [Signal; 5] = [
     Signal::SIGBUS,
 ];
 
+/// Their default is to end a process, and another init may pass them on to us.
+const MEANINGLESS: [Signal; 7] = [
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGXCPU,
+];
+
 /// Keeps signals waiting until [`listen`] takes them: without a handler PID 1 never gets them, and any other process
 /// dies. Whoever started us may also have left signals blocked or ignored, for us and for all that we start.
 pub fn hold() -> io::Result<()> {
@@ -58,10 +69,10 @@ pub fn listen() -> io::Result<UnboundedReceiver<Asked>> {
     // A handler that was installed once stays, and one that nobody listens to ignores; unlike SIG_IGN it is not
     // inherited by what we start.
     let ours = |raw: &i32| !meanings.iter().any(|(kind, _)| kind.as_raw_value() == *raw);
-    for raw in (RT_MIN..=RT_MAX).filter(ours) {
+    let meaningless = MEANINGLESS.map(|kind| kind as i32);
+    for raw in (RT_MIN..=RT_MAX).chain(meaningless).filter(ours) {
         drop(signal(SignalKind::from_raw(raw))?);
     }
-    drop(signal(SignalKind::user_defined2())?);
     for (kind, meaning) in meanings {
         let (sender, first) = (sender.clone(), Cell::new(Some(signal(kind)?)));
         panics::keep(move || {
