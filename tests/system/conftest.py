@@ -161,9 +161,14 @@ def own_lab():
 
 
 @pytest.fixture(scope="module")
-def server(lab):
+def sink(lab):
+    """Where the server's mail for outside goes."""
+    return lab.sink()
+
+
+@pytest.fixture(scope="module")
+def server(lab, sink):
     """A server with nothing set but a sink for outside mail."""
-    lab.sink()
     return lab.server(env={"POSTFIX_RELAYHOST": "[sink]:25"})
 
 

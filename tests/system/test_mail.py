@@ -61,10 +61,16 @@ for number in range(1, pop.stat()[0] + 1):
 """
 
 
-def test_port_25_relays_to_the_sink_without_login(server, client, lab):
+def arrived(sink, subject):
+    """Waits until a message is in the sink."""
+    find = f"grep -rl '^Subject: {subject}' /mail"
+    return until(lambda: sink.sh(find, check=False).stdout, f"{subject} in the sink")
+
+
+def test_port_25_relays_to_the_sink_without_login(server, client, sink):
     done = client.python(SEND_25.format(subject="outside", to="user@example.com"))
     assert "Email relayed successfully" in done.stdout
-    server.wait_for_log("status=sent")
+    arrived(sink, "outside")
 
 
 def test_port_25_reaches_a_mailbox_read_by_imap_and_pop3(server, client):
@@ -143,16 +149,37 @@ def test_mail_for_postmaster_reaches_the_administrator(server, client):
           "mail in admin's Maildir")
 
 
-def test_a_relay_host_that_demands_login_and_tls(lab, server, client):
+def test_a_relay_host_that_demands_login_and_tls(lab, server, sink, client):
     """Another Mailroom is the relay host: its port 587 takes nothing without STARTTLS and a login."""
-    lab.server(alias="outbound", env={
+    outbound = lab.server(alias="outbound", env={
         "POSTFIX_RELAYHOST": "[postfix]:587", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "require",
         "POSTFIX_SMTP_SASL_PASSWORD_MAPS": "static:relay:relaypass123"})
     client.python("""
 import smtplib
 smtplib.SMTP("outbound", 25).sendmail("a@example.org", ["b@example.net"], "Subject: through\\r\\n\\r\\nx")
 """)
-    assert "sasl_username=relay@metabuilder.local" in server.wait_for_log("sasl_username=relay")[0]
+    arrived(sink, "through")
+    from_outbound = [line for line in server.logs().splitlines() if f"[{outbound.address}]" in line]
+    assert any("sasl_username=relay@metabuilder.local" in line for line in from_outbound)
+
+
+def test_no_password_in_clear_to_a_relay_host(lab, client):
+    """One that offers a login without TLS, as everybody's does once STARTTLS is cut out of its answers."""
+    clear = lab.server(alias="clear", env={
+        "POSTFIX_SMTPD_TLS_AUTH_ONLY": "no", "MAILROOM_MASTER_SUBMISSION_INET_SMTPD_TLS_SECURITY_LEVEL": "none"})
+    sender = lab.server(alias="careful", env={
+        "POSTFIX_RELAYHOST": "[clear]:587", "MAILROOM_RELAYHOST_USERNAME": "relay",
+        "MAILROOM_RELAYHOST_PASSWORD": "relaypass123"})
+    client.python("""
+import smtplib
+smtp = smtplib.SMTP("clear", 587); smtp.ehlo()
+assert "auth" in smtp.esmtp_features and "starttls" not in smtp.esmtp_features, smtp.esmtp_features
+smtplib.SMTP("careful", 25).sendmail("a@example.org", ["b@example.net"], "Subject: x\\r\\n\\r\\nx")
+""")
+    sender.wait_for_log("cannot authenticate to server clear")
+    assert "b@example.net" in sender.exec("postqueue", "-p").stdout, "the mail waits"
+    clear.wait_for_log("ehlo=1 quit=1 commands=2")
+    assert "sasl_method" not in clear.logs() and "auth=" not in clear.logs()
 
 
 def test_encrypt_means_encrypt(lab, client):
