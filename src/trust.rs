@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::facts::Facts;
 use crate::settings::Settings;
+use crate::values::network::is_public;
 
 /// The decision, from which Postfix's and Dovecot's lists are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Trust {
     pub tables: Vec<String>,
     /// Gateways that lie in a trusted network and are not trusted.
     pub gateways: Vec<IpAddr>,
+    /// The container's own addresses are trusted.
+    pub itself: bool,
     /// What a user should know.
     pub notes: Vec<String>,
 }
@@ -28,52 +31,63 @@ pub struct Trust {
 impl Trust {
     /// Decides.
     pub fn decide(settings: &Settings, facts: &Facts) -> Trust {
+        let mut notes = Vec::new();
         let mut networks: Vec<IpNet> = Vec::new();
         let mut excluded: Vec<IpNet> = Vec::new();
         let mut tables: Vec<String> = Vec::new();
         match &settings.networks {
             Some(named) => {
-                networks.extend(
-                    named
-                        .nets
-                        .iter()
-                        .filter(|network| !network.excluded)
-                        .map(|network| network.net),
-                );
+                let nets = |excluded: bool| {
+                    let those = named.nets.iter().filter(move |network| network.excluded == excluded);
+                    those.map(|network| network.net)
+                };
+                networks.extend(nets(false));
+                excluded.extend(nets(true));
                 tables.extend(named.tables.iter().cloned());
-                excluded.extend(
-                    named
-                        .nets
-                        .iter()
-                        .filter(|network| network.excluded)
-                        .map(|network| network.net),
+                notes.extend(
+                    nets(false)
+                        .filter(|net| is_public(*net))
+                        .map(|net| relays_only_note(&net)),
                 );
             }
             // Under Kubernetes the pod network holds other people's pods.
             None if facts.kubernetes => {}
-            None => networks.extend(facts.interfaces.iter().map(IpNet::trunc)),
+            // On the host's own network a server's neighbours are strangers.
+            None => {
+                let (public, private): (Vec<IpNet>, Vec<IpNet>) = facts
+                    .interfaces
+                    .iter()
+                    .map(IpNet::trunc)
+                    .partition(|net| is_public(*net));
+                networks.extend(private);
+                notes.extend(public.iter().map(public_note));
+            }
         }
         networks.dedup();
-        let missing_loopback = loopback(&settings.protocols)
-            .into_iter()
-            .filter(|net| !networks.iter().any(|other| other.contains(net)));
+        let missing_loopback = loopback(&settings.protocols).into_iter().filter(|net| {
+            let named = |other: &IpNet| !is_public(*other) && other.contains(net);
+            !networks.iter().any(named)
+        });
         let mut networks: Vec<IpNet> = missing_loopback.chain(networks.iter().copied()).collect();
         networks.dedup();
 
-        let inside = |address: &IpAddr| networks.iter().any(|net| net.contains(address));
+        // What a table trusts only Postfix knows.
+        let by_table = tables.iter().any(|table| !table.starts_with('!'));
+        let inside = |address: &IpAddr| by_table || networks.iter().any(|net| net.contains(address));
         let gateways: Vec<IpAddr> = facts.gateways.iter().copied().filter(inside).collect();
         let own: Vec<IpAddr> = facts.interfaces.iter().map(IpNet::addr).filter(inside).collect();
         if settings.trust_gateway {
-            let notes = gateways.iter().map(trusted_note).collect();
+            notes.extend(gateways.iter().map(trusted_note));
             return Trust {
                 networks,
                 excluded,
                 tables,
                 gateways: Vec::new(),
+                itself: true,
                 notes,
             };
         }
-        let mut notes: Vec<String> = gateways.iter().map(untrusted_note).collect();
+        notes.extend(gateways.iter().map(untrusted_note));
         notes.extend(own.iter().map(|address| format!("Not trusted: {address}, this container's own address (strangers arrive with it behind a rootless engine)")));
         excluded.extend(gateways.iter().chain(&own).map(|address| IpNet::from(*address)));
         Trust {
@@ -81,6 +95,7 @@ impl Trust {
             excluded,
             tables,
             gateways,
+            itself: false,
             notes,
         }
     }
@@ -97,14 +112,30 @@ impl Trust {
             .join(", ")
     }
 
-    /// The same as plain networks, for Dovecot, which knows no exclusions.
+    /// The same as plain networks, for Dovecot, which knows no exclusions. Ranges of public addresses may relay, where
+    /// somebody wants that; known passwords and passwords in clear are never for them.
     pub fn cidrs(&self) -> Vec<IpNet> {
-        let mut cidrs = IpNet::aggregate(&self.networks);
+        let private: Vec<IpNet> = self.networks.iter().copied().filter(|net| !is_public(*net)).collect();
+        let mut cidrs = IpNet::aggregate(&private);
         for hole in &self.excluded {
             cidrs = cidrs.into_iter().flat_map(|net| without(net, *hole)).collect();
         }
         cidrs
     }
+}
+
+fn public_note(net: &IpNet) -> String {
+    format!(
+        "Not trusted: {net}, to which this container is attached, for it holds public addresses; name those of your own in \
+         POSTFIX_MYNETWORKS"
+    )
+}
+
+fn relays_only_note(net: &IpNet) -> String {
+    format!(
+        "Trusted to relay alone: {net}, for it holds public addresses; not with passwords in clear, and not with the test \
+         accounts"
+    )
 }
 
 fn untrusted_note(gateway: &IpAddr) -> String {
@@ -220,6 +251,44 @@ mod tests {
     }
 
     #[test]
+    fn tables_may_trust_the_gateway_so_it_is_taken_out_of_them() {
+        let table = ("POSTFIX_MYNETWORKS", "cidr:/etc/networks");
+        let trust = decide(&[table], &docker());
+        let expected = "!172.20.0.1, !172.20.0.2, 127.0.0.0/8, cidr:/etc/networks";
+        assert_eq!(trust.mynetworks(), expected);
+        assert_eq!(trust.gateways.len(), 1);
+        let refusing = decide(&[("POSTFIX_MYNETWORKS", "!cidr:/etc/networks")], &docker());
+        assert_eq!(refusing.mynetworks(), "!cidr:/etc/networks, 127.0.0.0/8");
+    }
+
+    #[test]
+    fn public_networks_are_trusted_only_when_named_and_never_by_dovecot() {
+        let host = Facts {
+            interfaces: vec!["9.9.9.9/24".parse().unwrap(), "10.0.0.5/24".parse().unwrap()],
+            ..Facts::default()
+        };
+        let trust = decide(&[], &host);
+        assert_eq!(trust.mynetworks(), "!10.0.0.5, 127.0.0.0/8, 10.0.0.0/24");
+        assert!(
+            trust.notes[0].starts_with("Not trusted: 9.9.9.0/24"),
+            "{:?}",
+            trust.notes
+        );
+        let open = [
+            ("POSTFIX_MYNETWORKS", "0.0.0.0/0"),
+            ("MAILROOM_ALLOW_OPEN_RELAY", "yes"),
+        ];
+        let trust = decide(&open, &Facts::default());
+        assert_eq!(trust.mynetworks(), "127.0.0.0/8, 0.0.0.0/0");
+        assert_eq!(trust.cidrs(), ["127.0.0.0/8".parse().unwrap()]);
+        assert!(
+            trust.notes[0].starts_with("Trusted to relay alone: 0.0.0.0/0"),
+            "{:?}",
+            trust.notes
+        );
+    }
+
+    #[test]
     fn ipv6_is_written_as_postfix_wants_it() {
         let trust = decide(
             &[
@@ -235,11 +304,11 @@ mod tests {
         /// Dovecot's list trusts exactly the addresses that Postfix's trusts.
         #[test]
         fn both_lists_agree(a in any::<u32>(), b in 8u8..=32, hole in any::<u32>(), probe in any::<u32>()) {
-            let net = IpNet::from(Ipv4Net::new(a.into(), b).unwrap()).trunc();
+            let net = IpNet::from(Ipv4Net::new((a & 0x00ff_ffff | 0x0a00_0000).into(), b).unwrap()).trunc();
             // A hole and a probe that often lie inside.
             let host = u32::MAX.checked_shr(b.into()).unwrap_or(0);
-            let inside = |x: u32| IpAddr::V4(((a & !host) | (x & host)).into());
-            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], notes: vec![] };
+            let inside = |x: u32| IpAddr::V4((0x0a00_0000 | (a & 0x00ff_ffff & !host) | (x & host)).into());
+            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], itself: false, notes: vec![] };
             let probe = inside(probe);
             let trusted = trust.cidrs().iter().any(|net| net.contains(&probe));
             prop_assert_eq!(trusted, probe != inside(hole));

@@ -39,7 +39,12 @@ pub fn users_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/users")
 }
 
-/// The hashes in it.
+/// Logins that nobody may make, as `protocol-secured-from`: without TLS from the container's own address.
+fn refused_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/refused")
+}
+
+/// The hashes among the accounts.
 pub fn kept_hashes() -> Hashes {
     Hashes::from_passwd_file(&std::fs::read_to_string(users_file()).unwrap_or_default())
 }
@@ -67,6 +72,10 @@ pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow:
         owner: DOVECOT_GROUP,
         mode: 0o640,
     });
+    if !trust.itself {
+        let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
+        plan.files.push(File::public(refused_file(), refused));
+    }
     for file in &settings.dovecot_files {
         plan.files.push(File::public(drop_in(&file.path), file.text.clone()));
     }
@@ -101,6 +110,7 @@ struct Config<'a> {
     mail_directory: &'a str,
     vmail_uid: u32,
     users: PathBuf,
+    refused: Option<PathBuf>,
     trusted: Vec<String>,
     certificate: &'a str,
     key: &'a str,
@@ -121,6 +131,7 @@ fn config(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
         mail_directory: MAIL_DIRECTORY,
         vmail_uid: VMAIL_UID,
         users: users_file(),
+        refused: (!trust.itself).then(refused_file),
         trusted: trust.cidrs().iter().map(ToString::to_string).collect(),
         certificate: CERTIFICATE,
         key: KEY,

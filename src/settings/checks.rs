@@ -1,12 +1,11 @@
 //! What is wrong in the whole though each value alone is right: what `postfix check` does not see and what breaks mail, or
 //! opens the relay.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::kind::Value;
 use super::{Mistake, Reader};
+use crate::values::network::is_public;
 
 /// All of them.
 pub(super) fn all(reader: &Reader) -> Vec<Mistake> {
@@ -112,25 +111,6 @@ fn relay_login(reader: &Reader) -> Wrong {
     }
 }
 
-/// Private, loopback and link-local ranges, and those for documentation and tests (RFC 6890).
-const NOT_PUBLIC: [&str; 15] = [
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.2.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "::1/128",
-    "2001:db8::/32",
-    "fc00::/7",
-    "fe80::/10",
-    "0.0.0.0/32",
-];
-
 /// A single public address may be a server of one's own; a range of them holds strangers.
 fn public_networks(reader: &Reader) -> Wrong {
     if reader.switch("MAILROOM_ALLOW_OPEN_RELAY") {
@@ -153,15 +133,6 @@ fn public_networks(reader: &Reader) -> Wrong {
         .collect()
 }
 
-fn is_public(net: IpNet) -> bool {
-    let single = net.prefix_len() == net.max_prefix_len() && net.addr() != IpAddr::from([0, 0, 0, 0]);
-    let private = NOT_PUBLIC
-        .iter()
-        .filter_map(|range| range.parse::<IpNet>().ok())
-        .any(|range| range.contains(&net));
-    !single && !private
-}
-
 /// At least one listener has to be left.
 fn listeners(reader: &Reader) -> Wrong {
     let off: Vec<&str> = reader
@@ -178,20 +149,5 @@ fn listeners(reader: &Reader) -> Wrong {
             )]
         }
         _ => Wrong::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn public_and_private_ranges() {
-        for public in ["0.0.0.0/0", "8.8.8.0/24", "::/0", "10.0.0.0/7", "2a00::/16"] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-        for private in ["10.1.0.0/16", "8.8.8.8/32", "2a00::1/128", "fd00::/8", "127.0.0.0/8"] {
-            assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
     }
 }

@@ -42,6 +42,35 @@ impl Networks {
     }
 }
 
+/// Private, loopback and link-local ranges, and those for documentation and tests (RFC 6890).
+const NOT_PUBLIC: [&str; 15] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.2.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "::1/128",
+    "2001:db8::/32",
+    "fc00::/7",
+    "fe80::/10",
+    "0.0.0.0/32",
+];
+
+/// Whether it holds addresses of strangers: a range of them. A single public address may be a server of one's own.
+pub fn is_public(net: IpNet) -> bool {
+    let single = net.prefix_len() == net.max_prefix_len() && net.addr() != IpAddr::from([0, 0, 0, 0]);
+    let private = NOT_PUBLIC
+        .iter()
+        .filter_map(|range| range.parse::<IpNet>().ok())
+        .any(|range| range.contains(&net));
+    !single && !private
+}
+
 /// Reads networks separated by commas or white space: `10.0.0.0/8`, `192.0.2.1`, `[2001:db8::]/32`, `!10.0.0.1`,
 /// `/file`, `type:table`.
 pub fn parse_list(text: &str) -> Result<Networks, String> {
@@ -166,6 +195,16 @@ mod tests {
         );
         for network in ["fe80::/10", "::/0", "dead::/16"] {
             assert!(parse_list(network).unwrap().tables.is_empty(), "{network}");
+        }
+    }
+
+    #[test]
+    fn public_and_private_ranges() {
+        for public in ["0.0.0.0/0", "8.8.8.0/24", "::/0", "10.0.0.0/7", "2a00::/16"] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for private in ["10.1.0.0/16", "8.8.8.8/32", "2a00::1/128", "fd00::/8", "127.0.0.0/8"] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
         }
     }
 }

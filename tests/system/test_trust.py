@@ -52,6 +52,18 @@ def test_the_gateway_is_not_trusted_and_is_told_why(lab, client, gateway, networ
     server.wait_for_log("is the docker gateway, which is not trusted")
 
 
+def test_a_table_does_not_trust_the_gateway(lab, client, gateway):
+    """Whatever stands in it: what it trusts, only Postfix knows."""
+    directory = WORK / name("networks")
+    directory.mkdir()
+    (directory / "cidr").write_text("10.0.0.0/8 OK\n172.16.0.0/12 OK\n192.168.0.0/16 OK\n")
+    server = lab.server(alias="tabled", env={"POSTFIX_MYNETWORKS": "cidr:/networks/cidr"},
+                        options=["-v", f"{directory}:/networks:ro"])
+    assert granted(client, "tabled") == {**STRANGER, "relay": "250"}
+    assert granted(gateway, server.address) == STRANGER
+    assert granted(client, server.address)["relay"] == "250"
+
+
 def test_the_gateway_is_trusted_on_request(lab, gateway):
     server = lab.server(env={"MAILROOM_TRUST_GATEWAY": "yes"}, alias="open")
     assert granted(gateway, server.address) == TRUSTED
@@ -61,6 +73,51 @@ def test_the_containers_own_address_is_not_trusted(server):
     said = telnet(server, 25, ("220 ", "HELO x"), ("250 ", "MAIL FROM:<a@example.org>"), ("2.1.0 Ok", "RCPT TO:<b@example.net>"),
                   ("Relay access denied", "QUIT"), host=server.address)
     assert "554 5.7.1" in said
+
+
+def test_the_containers_own_address_needs_tls(lab):
+    """Dovecot takes it for a secure one. The account is one that may log in from anywhere."""
+    directory = WORK / name("accounts")
+    (directory / "dovecot.d").mkdir(parents=True)
+    (directory / "dovecot.d/x.conf").write_text("""
+passdb anywhere {
+  driver = static
+  passdb_static_password = secret
+}
+userdb anywhere {
+  driver = static
+  fields {
+    uid = vmail
+    gid = vmail
+    home = /var/mail/anywhere
+  }
+}
+""")
+    server = lab.server(alias="itself", options=["-v", f"{directory}:/etc/mailroom:ro"])
+    companion = lab.companion(server)
+    said = companion.python(f"""
+import imaplib, poplib, ssl
+context = ssl._create_unverified_context()
+def imap(connection): return connection.login("anywhere", "secret")[0]
+def pop3(connection): connection.user("anywhere"); return connection.pass_("secret")[:3].decode()
+def tried(login, *connection):
+    try: return login(connection[0](*connection[1:]))
+    except (imaplib.IMAP4.error, poplib.error_proto): return "refused"
+for host in ["{server.address}", "127.0.0.1"]:
+    print(tried(imap, imaplib.IMAP4, host), tried(pop3, poplib.POP3, host),
+          tried(imap, lambda: imaplib.IMAP4_SSL(host, ssl_context=context)))
+""").stdout
+    assert said.splitlines() == ["refused refused OK", "OK +OK OK"]
+
+
+def test_under_kubernetes_a_neighbour_is_a_stranger(lab, client):
+    lab.server(alias="pod", env={"KUBERNETES_SERVICE_HOST": "10.96.0.1"})
+    assert granted(client, "pod") == STRANGER
+
+
+def test_an_open_relay_opens_nothing_else(lab, client):
+    lab.server(alias="wide", env={"POSTFIX_MYNETWORKS": "0.0.0.0/0", "MAILROOM_ALLOW_OPEN_RELAY": "yes"})
+    assert granted(client, "wide") == {**STRANGER, "relay": "250"}
 
 
 def test_ipv6_networks_reach_both_lists(lab):
