@@ -11,10 +11,12 @@ pub struct Service {
     pub kind: String,
     /// private, unprivileged, chroot, wakeup, process limit.
     pub fields: [String; 5],
-    /// The program, and its arguments besides `-o`.
-    pub command: String,
+    /// The program.
+    pub program: String,
     /// `-o name=value`, in order.
     pub options: Vec<(String, String)>,
+    /// What comes behind the options, as it stands.
+    pub arguments: Vec<String>,
 }
 
 /// The place of the process limit among the fields.
@@ -53,7 +55,7 @@ impl fmt::Display for Service {
         writeln!(
             f,
             "{:<11} {:<6} {private:<7} {unprivileged:<6} {chroot:<6} {wakeup:<6} {limit:<7} {}",
-            self.name, self.kind, self.command
+            self.name, self.kind, self.program
         )?;
         for (name, value) in &self.options {
             // Braces keep white space together.
@@ -62,6 +64,9 @@ impl fmt::Display for Service {
             } else {
                 writeln!(f, "    -o {name}={value}")?;
             }
+        }
+        if !self.arguments.is_empty() {
+            writeln!(f, "    {}", self.arguments.join(" "))?;
         }
         Ok(())
     }
@@ -130,27 +135,36 @@ fn service(line: &str) -> Result<Service, String> {
         name: name.clone(),
         kind: kind.clone(),
         fields: [private, unprivileged, chroot, wakeup, limit].map(Clone::clone),
-        command: program.clone(),
+        program: program.clone(),
         options: Vec::new(),
+        arguments: Vec::new(),
     };
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument != "-o" {
-            service.command.push(' ');
-            service.command.push_str(argument);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word == "-o" {
+            let (name, value) = option(words.next().map_or("", String::as_str))?;
+            service.set_option(&name, &value);
             continue;
         }
-        let option = arguments.next().map(String::as_str).unwrap_or_default();
-        let inner = option
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'))
-            .unwrap_or(option);
-        let Some((name, value)) = inner.split_once('=') else {
-            return Err(format!("-o {option}: must be name=value"));
-        };
-        service.set_option(name.trim(), value.trim());
+        service.arguments.push(word.clone());
+        // From here on everything is the program's own: the `-o` of another command behind argv=, perhaps.
+        if !word.starts_with('-') {
+            service.arguments.extend(words.by_ref().cloned());
+        }
     }
     Ok(service)
+}
+
+/// What stands behind `-o`: `name=value`, or `{ name = value }`.
+fn option(text: &str) -> Result<(String, String), String> {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .unwrap_or(text);
+    let (name, value) = inner
+        .split_once('=')
+        .ok_or_else(|| format!("-o {text}: must be name=value"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// Splits at white space outside braces.
@@ -188,7 +202,8 @@ mod tests {
         let text = "# comment\nsmtp inet n - n - 5 smtpd -v\n  -o a=b\n  -o { c = d e }\n\nsmtp unix - - n - - smtp\n";
         let mut services = parse(text).unwrap();
         assert_eq!(services.len(), 2);
-        assert_eq!(services[0].command, "smtpd -v");
+        assert_eq!(services[0].program, "smtpd");
+        assert_eq!(services[0].arguments, ["-v"]);
         assert_eq!(
             services[0].options,
             [("a".into(), "b".into()), ("c".into(), "d e".into())]
@@ -198,6 +213,20 @@ mod tests {
         let written = services[0].to_string();
         assert_eq!(parse(&written).unwrap(), services[..1]);
         assert!(written.contains("    -o a=z\n    -o { c = d e }\n"), "{written}");
+    }
+
+    #[test]
+    fn options_stand_before_the_programs_own_arguments() {
+        let policy = "policy unix - n n - 0 spawn -o x_time_limit=3600 user=nobody argv=/usr/bin/policyd -o b=c";
+        let service = &parse(policy).unwrap()[0];
+        assert_eq!(service.options, [("x_time_limit".into(), "3600".into())]);
+        assert_eq!(service.arguments, ["user=nobody", "argv=/usr/bin/policyd", "-o", "b=c"]);
+        let written = service.to_string();
+        assert!(
+            written.ends_with(" spawn\n    -o x_time_limit=3600\n    user=nobody argv=/usr/bin/policyd -o b=c\n"),
+            "{written}"
+        );
+        assert_eq!(&parse(&written).unwrap()[0], service);
     }
 
     #[test]
