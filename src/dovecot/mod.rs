@@ -14,7 +14,7 @@ use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::render::render;
 use crate::settings::DropIn;
 use crate::settings::Settings;
-use crate::settings::dovecot::DovecotSetting;
+use crate::settings::dovecot::{DovecotSetting, unquoted};
 use crate::sources;
 use crate::system::files::Owner;
 use crate::trust::Trust;
@@ -177,7 +177,7 @@ pub fn variable_at(config: &str, line: usize) -> Option<(String, String)> {
     let line_at = |number: usize| config.lines().nth(number.checked_sub(1)?);
     let variable = line_at(line.checked_sub(1)?)?.trim().strip_prefix("# DOVECOT_")?;
     let value = line_at(line)?.split_once(" =").map_or("", |(_, value)| value.trim());
-    Some((format!("DOVECOT_{variable}"), value.to_owned()))
+    Some((format!("DOVECOT_{variable}"), unquoted(value)))
 }
 
 /// The name in `…: Unknown setting: NAME`.

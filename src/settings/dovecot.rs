@@ -99,10 +99,28 @@ impl DovecotSetting {
         let open = open.map(|(depth, (block, name))| indented(depth, &format!("{block} {name} {{")));
         let setting = [
             indented(depth, &format!("# {}", self.variable)),
-            indented(depth, &format!("{} = {}", self.name, self.value)),
+            indented(depth, &format!("{} = {}", self.name, quoted(&self.value))),
         ];
         let close = (0..depth).rev().map(|depth| indented(depth, "}"));
         open.chain(setting).chain(close).collect()
+    }
+}
+
+/// A value as Dovecot reads it: in quotes where it would take a part for a comment, for quotes, or for the end of a line
+/// that goes on.
+fn quoted(value: &str) -> String {
+    if value.contains('#') || value.starts_with(['"', '\'']) || value.ends_with('\\') {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        value.to_owned()
+    }
+}
+
+/// The value that was quoted so.
+pub fn unquoted(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => text.to_owned(),
     }
 }
 
@@ -127,6 +145,22 @@ mod tests {
             read("DOVECOT_X", "MAIL_DEBUG", " yes ").unwrap().lines(),
             "# DOVECOT_X\nmail_debug = yes\n"
         );
+    }
+
+    #[test]
+    fn values_are_quoted_where_dovecot_would_read_something_else() {
+        for (value, written) in [
+            ("a b", "a b"),
+            (r"a\b", r"a\b"),
+            ("it's \"x\"", "it's \"x\""),
+            ("a #b", r#""a #b""#),
+            (r"a\", r#""a\\""#),
+            (r#""a" b"#, r#""\"a\" b""#),
+            ("'a'", r#""'a'""#),
+        ] {
+            assert_eq!(quoted(value), written, "{value}");
+            assert_eq!(unquoted(written), value, "{value}");
+        }
     }
 
     #[test]
