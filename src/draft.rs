@@ -6,11 +6,11 @@ use crate::accounts::{self, Account, Hashes};
 use crate::facts::{Facts, PRIMARY_DOMAIN_RECORD};
 use crate::health::Targets;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
-use crate::plan::UserTable;
 use crate::plan::{File, Plan};
 use crate::settings::Settings;
 use crate::settings::report::{HIDDEN, shown};
 use crate::trust::Trust;
+use crate::user_tables::UserFiles;
 use crate::{dovecot, postfix};
 
 /// What shall be.
@@ -28,12 +28,13 @@ pub struct Draft {
 
 impl Draft {
     /// Decides everything. `kept` are the password hashes of an earlier start.
-    pub fn new(settings: &Settings, facts: &Facts, tables: Vec<UserTable>, kept: &Hashes) -> anyhow::Result<Draft> {
+    pub fn new(settings: &Settings, facts: &Facts, files: UserFiles, kept: &Hashes) -> anyhow::Result<Draft> {
         let trust = Trust::decide(settings, facts);
         let accounts = accounts::test_accounts(&settings.domain, kept).map_err(anyhow::Error::msg)?;
         let targets = Targets::new(settings, facts.probe_is_named);
         let mut plan = plan(settings, &trust, &accounts, &targets)?;
-        plan.user_tables = tables;
+        plan.user_tables = files.tables;
+        plan.referenced = files.referenced;
         let lines = lines(settings, facts, &trust, &accounts);
         Ok(Draft {
             trust,

@@ -80,6 +80,8 @@ pub struct Plan {
     pub tables: Vec<PathBuf>,
     /// Tables of the user's own: `postmap` makes what belongs beside each.
     pub user_tables: Vec<UserTable>,
+    /// Files of the user's own that Postfix reads, with what they hold: who has them changed wants a reload.
+    pub referenced: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Plan {
@@ -116,6 +118,7 @@ impl Plan {
         self.files.extend(other.files);
         self.tables.extend(other.tables);
         self.user_tables.extend(other.user_tables);
+        self.referenced.extend(other.referenced);
     }
 }
 

@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::facts::{Facts, PRIMARY_DOMAIN_RECORD};
-use crate::plan::UserTable;
 use crate::postfix::{self, parameters::Parameters};
-use crate::settings::{Environment, Mistake, Report, Settings, needs_parameters};
+use crate::settings::{Environment, Mistake, Report, Settings, needs_parameters, table};
 use crate::sources;
 use crate::system::processes::{Output, Processes};
-use crate::user_tables;
+use crate::user_tables::{self, UserFiles};
+use crate::values::kind::Value;
 
 /// What was read.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Read {
     pub settings: Settings,
     /// What is there.
     pub facts: Facts,
-    /// Tables of the user's own that have to be built.
-    pub tables: Vec<UserTable>,
+    /// Files of the user's own that Postfix reads.
+    pub files: UserFiles,
 }
 
 /// Reads everything. Mistakes of the user's come back as a [`Report`], inside the error.
@@ -29,17 +29,21 @@ pub async fn read(environment: &Environment, processes: &Processes) -> anyhow::R
     let sources = sources::gather(environment, &known);
     let settings = Settings::read(&sources, &known)?;
     let facts = Facts::gather(environment);
-    let (tables, mut mistakes) = user_tables::find(&settings);
+    let mut files = user_tables::find(&settings, open_relay_is_allowed(&sources.environment));
+    let mut mistakes = std::mem::take(&mut files.mistakes);
     mistakes.extend(other_primary_domain(&settings, &facts));
     if mistakes.is_empty() {
-        Ok(Read {
-            settings,
-            facts,
-            tables,
-        })
+        Ok(Read { settings, facts, files })
     } else {
         Err(Report(mistakes).into())
     }
+}
+
+fn open_relay_is_allowed(environment: &Environment) -> bool {
+    const NAME: &str = "MAILROOM_ALLOW_OPEN_RELAY";
+    table::variable(NAME)
+        .zip(environment.get(NAME))
+        .is_some_and(|(variable, given)| variable.kind.parse(given) == Ok(Value::Switch(true)))
 }
 
 /// The parameters of the installed Postfix; it is asked only where something needs them.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use tempfile::TempDir;
 
-use crate::dovecot;
+use crate::dovecot::{self, Place};
 use crate::layout::POSTFIX_CONFIG_DIRECTORY;
 use crate::plan::UserTable;
 use crate::plan::{File, Plan};
-use crate::postfix::main_cf;
+use crate::postfix::{main_cf, master_cf};
 use crate::settings::{Mistake, Report};
 use crate::system::files::Owner;
 use crate::system::processes::Processes;
@@ -49,13 +49,7 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
         run_postfix(&config, processes, &mut services),
         check_dovecot(plan, &scratch, processes),
     );
-    for result in <[_; 4]>::from(results) {
-        // The scratch directory's path means nothing to a user.
-        result.map_err(|error| match error.downcast::<Report>() {
-            Ok(report) => report.into(),
-            Err(error) => anyhow!(format!("{error:#}").replace(&scratch.path().display().to_string(), "")),
-        })?;
-    }
+    all_well(results.into(), &scratch)?;
     let mut staged_files = Vec::new();
     for table in &plan.user_tables {
         staged_files.push(built_user_table(&scratch, table)?);
@@ -67,6 +61,32 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
         staged_files.push(file.clone());
     }
     Ok(staged_files)
+}
+
+/// What all checkers have against the plan comes in one report. What could not be traced is told where nothing else is.
+fn all_well(results: [anyhow::Result<()>; 4], scratch: &TempDir) -> anyhow::Result<()> {
+    let (mut mistakes, mut others) = (Vec::new(), Vec::new());
+    for error in results.into_iter().filter_map(Result::err) {
+        match error.downcast::<Report>() {
+            Ok(Report(more)) => mistakes.extend(more),
+            Err(error) => others.push(error),
+        }
+    }
+    // Several of Postfix's programs warn of the same.
+    let mut told: Vec<Mistake> = Vec::new();
+    for mistake in mistakes {
+        if !told.contains(&mistake) {
+            told.push(mistake);
+        }
+    }
+    match others.into_iter().next() {
+        _ if !told.is_empty() => Err(Report(told).into()),
+        // The scratch directory's path means nothing to a user.
+        Some(error) => Err(anyhow!(
+            format!("{error:#}").replace(&scratch.path().display().to_string(), "")
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The drop-in files are checked where they are staged.
@@ -101,23 +121,27 @@ async fn build_tables(plan: &Plan, scratch: &TempDir, config: &Path, processes: 
 async fn run_postfix(config: &Path, processes: &Processes, command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = processes.output(command, LIMIT).await?;
-    let main_cf = fs::read_to_string(config.join("main.cf")).unwrap_or_default();
-    let mut mistakes = Vec::new();
+    let read = |name: &str| fs::read_to_string(config.join(name)).unwrap_or_default();
+    let (main_cf, master_cf) = (read("main.cf"), read("master.cf"));
     let said = output
         .stderr
         .replace(&config.display().to_string(), POSTFIX_CONFIG_DIRECTORY);
+    let (mut mistakes, mut untraced) = (Vec::new(), None);
     for said in said.lines() {
-        match main_cf::trace(&main_cf, said) {
+        match master_cf::trace(&master_cf, said).or_else(|| main_cf::trace(&main_cf, said)) {
             Some((variable, value, reason)) => mistakes.push(Mistake {
                 variable,
                 value,
                 reason,
             }),
-            None => bail!("{program} refuses the configuration: {said}"),
+            None => untraced = untraced.or(Some(said)),
         }
     }
     if !mistakes.is_empty() {
         return Err(Report(mistakes).into());
+    }
+    if let Some(said) = untraced {
+        bail!("{program} refuses the configuration: {said}");
     }
     if !output.exit.is_success() {
         bail!("{program} {}", output.exit);
@@ -125,16 +149,43 @@ async fn run_postfix(config: &Path, processes: &Processes, command: &mut Command
     Ok(())
 }
 
-/// doveconf(1) names the line of what it does not like; right above stands the variable that wrote it.
+/// Most mistakes of Dovecot's that are told at once.
+const MOST: usize = 20;
+
+/// doveconf(1) stops at the first line that it does not like: that one is taken out, and it is asked again.
 async fn check_dovecot(plan: &Plan, scratch: &TempDir, processes: &Processes) -> anyhow::Result<()> {
+    let mut mistakes = Vec::new();
+    while mistakes.len() < MOST
+        && let Some(said) = doveconf_says(scratch, processes).await?
+    {
+        let blamed = dovecot::place_of(&said).and_then(|(place, what)| Some((blame(scratch, &place, what)?, place)));
+        let Some((mistake, place)) = blamed else {
+            if mistakes.is_empty() {
+                bail!("doveconf refuses the configuration: {said}");
+            }
+            break;
+        };
+        mistakes.push(explained(mistake, plan, scratch, processes).await);
+        if !take_out(&staged(scratch, &place.path), place.line)? {
+            break;
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(Report(mistakes).into())
+    }
+}
+
+/// The first thing that doveconf(1) has against what is staged.
+async fn doveconf_says(scratch: &TempDir, processes: &Processes) -> anyhow::Result<Option<String>> {
     let path = staged(scratch, &dovecot::config_file());
     let mut doveconf = command("/usr/bin/doveconf", [Path::new("-c"), &path, Path::new("-n")]);
     let output = processes.output(&mut doveconf, LIMIT).await?;
     let said = output.stderr.trim();
     if output.exit.is_success() && said.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let config = fs::read_to_string(&path).unwrap_or_default();
     let said = said
         .lines()
         .next()
@@ -143,39 +194,55 @@ async fn check_dovecot(plan: &Plan, scratch: &TempDir, processes: &Processes) ->
     let said = said
         .trim_start_matches("doveconf: ")
         .trim_start_matches("Fatal: ")
-        .trim_start_matches("Error: ")
-        .to_owned();
-    let Some((place, what)) = dovecot::place_of(&said) else {
-        bail!("doveconf refuses the configuration: {said}")
+        .trim_start_matches("Error: ");
+    Ok(Some(said.to_owned()))
+}
+
+/// Right above the line stands the variable that wrote it; drop-in files are the user's own.
+fn blame(scratch: &TempDir, place: &Place, reason: String) -> Option<Mistake> {
+    let (variable, value) = if place.path == dovecot::config_file() {
+        let config = fs::read_to_string(staged(scratch, &place.path)).unwrap_or_default();
+        dovecot::variable_at(&config, place.line)?
+    } else {
+        let source = dovecot::source_of_drop_in(&place.path);
+        (format!("{}:{}", source.display(), place.line), String::new())
     };
-    let mistake = match (
-        place.path == dovecot::config_file(),
-        dovecot::variable_at(&config, place.line),
-    ) {
-        (true, Some((variable, value))) => Mistake {
-            variable,
-            value,
-            reason: what,
-        },
-        (true, None) => bail!("doveconf refuses the configuration: {said}"),
-        (false, _) => Mistake {
-            variable: format!("{}:{}", dovecot::source_of_drop_in(&place.path).display(), place.line),
-            value: String::new(),
-            reason: what,
-        },
+    Some(Mistake {
+        variable,
+        value,
+        reason,
+    })
+}
+
+/// With the nearest right name, where there is no such setting.
+async fn explained(mistake: Mistake, plan: &Plan, scratch: &TempDir, processes: &Processes) -> Mistake {
+    let Some(name) = dovecot::unknown_setting(&mistake.reason) else {
+        return mistake;
     };
-    let reason = match dovecot::unknown_setting(&mistake.reason) {
-        Some(name) => {
-            let names = known_settings(plan, scratch, processes).await.unwrap_or_default();
-            let nearest = crate::values::nearest(&name, names.iter().map(String::as_str));
-            let nearest = nearest
-                .map(|nearest| format!("; did you mean {nearest}?"))
-                .unwrap_or_default();
-            format!("{name} is not a setting of the installed Dovecot{nearest}")
-        }
-        None => mistake.reason.clone(),
+    let names = known_settings(plan, scratch, processes).await.unwrap_or_default();
+    let nearest = crate::values::nearest(&name, names.iter().map(String::as_str));
+    let nearest = nearest
+        .map(|nearest| format!("; did you mean {nearest}?"))
+        .unwrap_or_default();
+    let reason = format!("{name} is not a setting of the installed Dovecot{nearest}");
+    Mistake { reason, ..mistake }
+}
+
+/// Empties a line that sets something; false where there is another line, or one that opens a block or goes on.
+fn take_out(path: &Path, number: usize) -> io::Result<bool> {
+    let text = fs::read_to_string(path)?;
+    let mut lines: Vec<&str> = text.lines().collect();
+    let is_setting = |line: &&mut &str| line.contains('=') && !line.ends_with(['{', '\\']);
+    let Some(line) = number
+        .checked_sub(1)
+        .and_then(|index| lines.get_mut(index))
+        .filter(is_setting)
+    else {
+        return Ok(false);
     };
-    Err(Report(vec![Mistake { reason, ..mistake }]).into())
+    *line = "";
+    fs::write(path, lines.join("\n") + "\n")?;
+    Ok(true)
 }
 
 /// The names of all settings, from `doveconf -a` with what the template says alone.

@@ -20,7 +20,7 @@ pub(super) fn run(
     let outcome: anyhow::Result<()> = tokio::task::LocalSet::new().block_on(&runtime, async {
         let processes = Processes::start()?;
         let read = read(environment, &processes).await?;
-        let draft = Draft::new(&read.settings, &read.facts, read.tables, &crate::dovecot::kept_hashes())?;
+        let draft = Draft::new(&read.settings, &read.facts, read.files, &crate::dovecot::kept_hashes())?;
         work(&read.settings, &draft, &processes).await
     });
     Ok(match outcome {

@@ -92,7 +92,7 @@ async fn serve(
     logs: &Logs,
 ) -> anyhow::Result<u8> {
     read.facts.probe_is_named = read.facts.probe_is_named || provision::name_probe_address().is_ok();
-    let draft = Draft::new(&read.settings, &read.facts, read.tables, &dovecot::kept_hashes())?;
+    let draft = Draft::new(&read.settings, &read.facts, read.files, &dovecot::kept_hashes())?;
     provision::configure_logs(&read.settings, &draft.trust, logs)?;
     logs.own("Starting Postfix SMTP server configuration...".to_owned());
     let told = draft.lines.clone();
@@ -286,7 +286,7 @@ impl Reload {
     /// Reads, provisions, and reloads the services whose files have changed.
     async fn once(&mut self) -> anyhow::Result<String> {
         let read = read(&self.environment, &self.processes).await?;
-        let draft = Draft::new(&read.settings, &read.facts, read.tables, &dovecot::kept_hashes())?;
+        let draft = Draft::new(&read.settings, &read.facts, read.files, &dovecot::kept_hashes())?;
         let trust = draft.trust.clone();
         let lines: BTreeSet<String> = draft.lines.iter().cloned().collect();
         let Provisioned {

@@ -180,9 +180,10 @@ pub fn variable_at(config: &str, line: usize) -> Option<(String, String)> {
     Some((format!("DOVECOT_{variable}"), unquoted(value)))
 }
 
-/// The name in `…: Unknown setting: NAME`.
+/// The name in `…: Unknown setting: NAME`, behind which may stand in brackets where else it was looked for.
 pub fn unknown_setting(what: &str) -> Option<String> {
     let (_, name) = what.rsplit_once("Unknown setting: ")?;
+    let name = name.split(" (").next().unwrap_or(name);
     Some(name.rsplit('/').next().unwrap_or(name).trim().to_owned())
 }
 

@@ -37,7 +37,7 @@ fn setting(name: &str, given: &Given) -> String {
 }
 
 /// What postconf(1) has against a parameter: its name, or that of one to which a value refers, and what it says.
-enum Objection {
+pub(super) enum Objection {
     /// To a parameter.
     Parameter(String, String),
     /// To `$name`.
@@ -45,7 +45,7 @@ enum Objection {
 }
 
 /// Reads one warning of `postconf -n`.
-fn objection(warning: &str) -> Option<Objection> {
+pub(super) fn objection(warning: &str) -> Option<Objection> {
     let after = |text: &str| warning.split_once(text).map(|(_, rest)| rest);
     let name = |rest: &str| rest.split(['=', '"']).next().unwrap_or_default().trim().to_owned();
     if let Some(rest) = after("read-only parameter assignment: ") {
@@ -74,22 +74,13 @@ pub fn trace(main_cf: &str, said: &str) -> Option<(String, String, String)> {
         .windows(2)
         .filter_map(|pair| {
             let (name, value) = pair[1].split_once('=')?;
-            let by = pair[0]
-                .strip_prefix("# ")
-                .filter(|by| by.starts_with("/etc/mailroom/") || is_variable(by))?;
+            let by = pair[0].strip_prefix("# ").filter(|by| is_origin(by))?;
             Some((by, name.trim(), value.trim()))
         })
         .collect();
     let (found, reason) = match objection(said) {
         Some(Objection::Parameter(wanted, reason)) => (set.iter().find(|(_, name, _)| *name == wanted), reason),
-        Some(Objection::Reference(wanted, reason)) => {
-            let refers = |value: &str| {
-                ["$", "${", "$("]
-                    .iter()
-                    .any(|open| value.contains(&format!("{open}{wanted}")))
-            };
-            (set.iter().find(|(.., value)| refers(value)), reason)
-        }
+        Some(Objection::Reference(wanted, reason)) => (set.iter().find(|(.., value)| refers(value, &wanted)), reason),
         None => {
             let is_word = |name: &str| {
                 said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -108,9 +99,17 @@ pub fn trace(main_cf: &str, said: &str) -> Option<(String, String, String)> {
     Some(((*variable).to_owned(), (*value).to_owned(), reason))
 }
 
-/// Not any other comment.
-fn is_variable(text: &str) -> bool {
-    PREFIXES.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(' ')
+/// Whether a value uses `$name`, `${name}` or `$(name)`.
+pub(super) fn refers(value: &str, name: &str) -> bool {
+    ["$", "${", "$("]
+        .iter()
+        .any(|open| value.contains(&format!("{open}{name}")))
+}
+
+/// Who set something, and not any other comment.
+pub(super) fn is_origin(text: &str) -> bool {
+    text.starts_with("/etc/mailroom/")
+        || (PREFIXES.iter().any(|prefix| text.starts_with(prefix)) && !text.contains(' '))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! master.cf as values: services with their fields and `-o` options (master(5)).
 
 use std::fmt;
+use std::path::Path;
+
+use super::main_cf::{self, Objection};
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Service {
     pub options: Vec<(String, String)>,
     /// What comes behind the options, as it stands.
     pub arguments: Vec<String>,
+    /// The variables, or the file and line, that make it what it is.
+    pub origins: Vec<String>,
 }
 
 /// The place of the process limit among the fields.
@@ -51,6 +56,9 @@ impl Service {
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for origin in &self.origins {
+            writeln!(f, "# {origin}")?;
+        }
         let [private, unprivileged, chroot, wakeup, limit] = &self.fields;
         writeln!(
             f,
@@ -101,10 +109,70 @@ pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
 
 /// Reads services. An error names the line, counted from 1, and what is wrong with it.
 pub fn parse(text: &str) -> Result<Vec<Service>, (usize, String)> {
+    let services = numbered(text)?;
+    Ok(services.into_iter().map(|(_, service)| service).collect())
+}
+
+/// Reads services of which each remembers the file and its line.
+pub fn parse_file(path: &Path, text: &str) -> Result<Vec<Service>, (usize, String)> {
+    let services = numbered(text)?.into_iter();
+    let remembered = services.map(|(number, service)| Service {
+        origins: vec![format!("{}:{number}", path.display())],
+        ..service
+    });
+    Ok(remembered.collect())
+}
+
+fn numbered(text: &str) -> Result<Vec<(usize, Service)>, (usize, String)> {
     logical_lines(text)
         .into_iter()
-        .map(|(number, line)| service(&line).map_err(|reason| (number, reason)))
+        .map(|(number, line)| match service(&line) {
+            Ok(service) => Ok((number, service)),
+            Err(reason) => Err((number, reason)),
+        })
         .collect()
+}
+
+/// Traces what postconf(1) says of an option in a rendered master.cf to who set it: origin, value and what is wrong.
+pub fn trace(master_cf: &str, said: &str) -> Option<(String, String, String)> {
+    let objection = main_cf::objection(said)?;
+    let meant = |option: &SetOption| match &objection {
+        Objection::Parameter(name, _) => option.name == *name,
+        Objection::Reference(name, _) => main_cf::refers(&option.value, name),
+    };
+    let option = set_options(master_cf).into_iter().find(meant)?;
+    let (Objection::Parameter(_, reason) | Objection::Reference(_, reason)) = objection;
+    let name = option.name.to_ascii_uppercase();
+    let by_variable = option.origins.iter().find(|origin| origin.ends_with(&name));
+    if let Some(variable) = by_variable {
+        return Some((variable.clone(), option.value, reason));
+    }
+    let shown = format!("-o {}={}", option.name, option.value);
+    Some((option.origins.last()?.clone(), shown, reason))
+}
+
+/// An option, and who made its service what it is.
+struct SetOption {
+    origins: Vec<String>,
+    name: String,
+    value: String,
+}
+
+/// The options of those services above which stands who set something.
+fn set_options(master_cf: &str) -> Vec<SetOption> {
+    let (mut above, mut origins, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    for line in master_cf.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            above.extend(main_cf::is_origin(comment).then(|| comment.to_owned()));
+        } else if !line.starts_with(' ') {
+            origins = std::mem::take(&mut above);
+        } else if let Some(Ok((name, value))) = line.trim_start().strip_prefix("-o ").map(option) {
+            let origins = origins.clone();
+            found.push(SetOption { origins, name, value });
+        }
+    }
+    found.retain(|option| !option.origins.is_empty());
+    found
 }
 
 fn service(line: &str) -> Result<Service, String> {
@@ -138,6 +206,7 @@ fn service(line: &str) -> Result<Service, String> {
         program: program.clone(),
         options: Vec::new(),
         arguments: Vec::new(),
+        origins: Vec::new(),
     };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -227,6 +296,29 @@ mod tests {
             "{written}"
         );
         assert_eq!(&parse(&written).unwrap()[0], service);
+    }
+
+    #[test]
+    fn warnings_are_traced_to_who_set_the_option() {
+        let mut services = parse_file(
+            Path::new("/etc/mailroom/master.cf.d/x.cf"),
+            "\na inet n - n - - smtpd -o b=$c\n",
+        )
+        .unwrap();
+        services.extend(parse("d inet n - n - - smtpd -o max_idle=$e\nf inet n - n - - smtpd -o b=2\n").unwrap());
+        services[1]
+            .origins
+            .push("MAILROOM_MASTER_D_INET_PROCESS_LIMIT".to_owned());
+        services[1].origins.push("MAILROOM_MASTER_D_INET_MAX_IDLE".to_owned());
+        let text: String = services.iter().map(Service::to_string).collect();
+        let traced = |said: &str| trace(&text, &format!("postconf: warning: /etc/postfix/master.cf: {said}"));
+        let (origin, value, reason) = traced("unused parameter: b=$c").unwrap();
+        assert_eq!((&*origin, &*value), ("/etc/mailroom/master.cf.d/x.cf:2", "-o b=$c"));
+        assert!(reason.contains("not used"), "{reason}");
+        assert_eq!(traced("undefined parameter: c").unwrap().0, origin);
+        let (origin, value, _) = traced("undefined parameter: e").unwrap();
+        assert_eq!((&*origin, &*value), ("MAILROOM_MASTER_D_INET_MAX_IDLE", "$e"));
+        assert_eq!(traced("undefined parameter: g"), None);
     }
 
     #[test]

@@ -149,24 +149,13 @@ fn master_cf(settings: &Settings) -> anyhow::Result<String> {
     let rendered = render("master.cf", master_cf::TEMPLATE, &MasterCf { delivery_processes })?;
     let mut services =
         master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
-    for MasterSetting {
-        service: (name, kind),
-        change,
-        ..
-    } in &settings.master
-    {
-        match change {
-            Change::Off => services.retain(|service| !service.is(name, kind)),
-            Change::Field(place, value) => {
-                for service in services.iter_mut().filter(|service| service.is(name, kind)) {
-                    service.fields[*place].clone_from(value);
-                }
-            }
-            Change::Option(option, value) => {
-                for service in services.iter_mut().filter(|service| service.is(name, kind)) {
-                    service.set_option(option, value);
-                }
-            }
+    for setting in &settings.master {
+        let (name, kind) = &setting.service;
+        if setting.change == Change::Off {
+            services.retain(|service| !service.is(name, kind));
+        }
+        for service in services.iter_mut().filter(|service| service.is(name, kind)) {
+            change(service, setting);
         }
     }
     for own in &settings.services {
@@ -180,6 +169,16 @@ fn master_cf(settings: &Settings) -> anyhow::Result<String> {
         .take_while(|line| line.starts_with('#'))
         .map(|line| format!("{line}\n"));
     Ok(header.chain(services.iter().map(Service::to_string)).collect())
+}
+
+/// Above a service stands who changed it.
+fn change(service: &mut Service, setting: &MasterSetting) {
+    match &setting.change {
+        Change::Off => return,
+        Change::Field(place, value) => service.fields[*place].clone_from(value),
+        Change::Option(option, value) => service.set_option(option, value),
+    }
+    service.origins.push(setting.variable.clone());
 }
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).

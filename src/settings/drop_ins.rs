@@ -39,7 +39,7 @@ pub fn main_cf(file: &DropIn) -> Vec<Result<Line, Mistake>> {
 
 /// Services as in master.cf.
 pub fn master_cf(file: &DropIn) -> Result<Vec<Service>, Mistake> {
-    master_cf::parse(&file.text).map_err(|(number, reason)| mistake(file, number, "", &reason))
+    master_cf::parse_file(&file.path, &file.text).map_err(|(number, reason)| mistake(file, number, "", &reason))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 """Mail goes in by SMTP and comes out by IMAP and POP3."""
 
+import os
+
 import pytest
 
-from conftest import until
+from conftest import IMAGE, WORK, docker, name, until
 
 SEND_25 = """
 import smtplib
@@ -193,3 +195,57 @@ smtplib.SMTP("strict", 25).sendmail("a@example.org", ["b@example.net"], "Subject
 """)
     server.wait_for_log("TLS is required, but was not offered by host plain")
     assert "b@example.net" in server.exec("postqueue", "-p").stdout
+
+
+def test_a_source_of_whatever_age_is_mapped(lab):
+    """Another file mounted in the place of the first may well be older than the table that was built then."""
+    directory = WORK / name("tables")
+    directory.mkdir()
+    (directory / "transport").write_text("a.test error:first\n")
+    server = lab.server(alias="aged", env={"POSTFIX_TRANSPORT_MAPS": "lmdb:/etc/postfix/transport"},
+                        options=["-v", f"{directory}/transport:/etc/postfix/transport:ro"])
+    look_up = lambda: server.exec("postmap", "-q", "a.test", "lmdb:/etc/postfix/transport").stdout
+    assert look_up() == "error:first\n"
+    (directory / "transport").write_text("a.test error:second\n")
+    os.utime(directory / "transport", (0, 0))
+    docker("restart", server.id)
+    server.wait_until_healthy()
+    assert look_up() == "error:second\n"
+
+
+def test_files_are_looked_at_wherever_they_are_named():
+    """Beside whom nothing can be written, and which are missing."""
+    directory = WORK / name("tables")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "table").write_text("a b\n")
+    (directory / "master.cf.d/x.cf").write_text("# x\n2525 inet n - n - - smtpd -o header_checks=regexp:/missing\n")
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro",
+                  "-e", "POSTFIX_TRANSPORT_MAPS=lmdb:/etc/mailroom/table",
+                  "-e", "MAILROOM_MASTER_SMTP_INET_HEADER_CHECKS=pcre:/none", IMAGE, "check", check=False)
+    assert done.returncode == 64, done.stderr
+    for told in ["/etc/mailroom is read-only", "/etc/mailroom/master.cf.d/x.cf:2: regexp:/missing", "/none"]:
+        assert told in done.stderr, done.stderr
+
+
+def test_all_that_the_checkers_say_comes_in_one_report():
+    directory = WORK / name("dropins")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "master.cf.d/x.cf").write_text("2525 inet n - n - - smtpd\n  -o smtpd_baner=x\n")
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro",
+                  "-e", "POSTFIX_SMTPD_USE_TLS=yes", "-e", "DOVECOT_MAIL_DEBUG=maybe", "-e", "DOVECOT_NONSENSE=1",
+                  IMAGE, "check", check=False)
+    assert done.returncode == 64, done.stderr
+    for told in ["x.cf:1: -o smtpd_baner=x", "POSTFIX_SMTPD_USE_TLS=yes", "DOVECOT_MAIL_DEBUG=maybe", "DOVECOT_NONSENSE=1"]:
+        assert told in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("greeting", ["a #b", 'say "x"', '"a" b', "a \\", "'a'", "#", "\\", "a\\b #", "{ x"])
+def test_a_value_reaches_dovecot_as_it_is(greeting):
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "--entrypoint", "bash",
+                  "-e", f"DOVECOT_LOGIN_GREETING={greeting}", "-e", "DOVECOT_MAIL_DEBUG=yes", IMAGE, "-c",
+                  "mailroom check >&2 && mailroom render /run/mailroom/dovecot/dovecot.conf >/tmp/x.conf "
+                  "&& doveconf -c /tmp/x.conf -h mail_debug && doveconf -c /tmp/x.conf -h login_greeting")
+    debug, shown = done.stdout.splitlines()
+    if shown.startswith('"'):
+        shown = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    assert (debug, shown) == ("yes", greeting)

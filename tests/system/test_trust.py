@@ -145,6 +145,20 @@ def test_networks_in_files_and_tables(lab, client):
     assert done.returncode == 64 and "/nope is not a file" in done.stderr
 
 
+def test_public_networks_in_files_are_refused():
+    directory = WORK / name("networks")
+    directory.mkdir()
+    (directory / "plain").write_text("10.0.0.0/8\n0.0.0.0/0\n")
+    (directory / "cidr").write_text("8.8.8.0/24 OK\n")
+    run = ["run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/networks:ro",
+           "-e", "POSTFIX_MYNETWORKS=/networks/plain cidr:/networks/cidr"]
+    done = docker(*run, IMAGE, "check", check=False)
+    assert done.returncode == 64, done.stderr
+    for public in ["0.0.0.0/0 in /networks/plain", "8.8.8.0/24 in /networks/cidr"]:
+        assert f"{public} holds public addresses" in done.stderr
+    assert docker(*run, "-e", "MAILROOM_ALLOW_OPEN_RELAY=yes", IMAGE, "check").returncode == 0
+
+
 def test_another_primary_domain_on_the_same_volume_is_refused(lab):
     volume = lab.volume()
     lab.server(alias="first", options=["-v", f"{volume}:/var/mail"])
