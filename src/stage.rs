@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use tempfile::TempDir;
 
 use crate::dovecot::{self, Place};
+use crate::health;
 use crate::layout::POSTFIX_CONFIG_DIRECTORY;
 use crate::plan::UserTable;
 use crate::plan::{File, Plan};
@@ -43,13 +44,18 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
     let config = staged(&scratch, Path::new(POSTFIX_CONFIG_DIRECTORY));
     let postconf = |what: &str| command("/usr/sbin/postconf", [Path::new("-c"), &config, Path::new(what)]);
     let (mut parameters, mut services) = (postconf("-n"), postconf("-M"));
-    let results = tokio::join!(
+    let (built, parameters, services, dovecot) = tokio::join!(
         build_tables(plan, &scratch, &config, processes),
         run_postfix(&config, processes, &mut parameters),
         run_postfix(&config, processes, &mut services),
         check_dovecot(plan, &scratch, processes),
     );
-    all_well(results.into(), &scratch)?;
+    let (dovecot, shown) = match dovecot {
+        Ok(shown) => (Ok(()), shown),
+        Err(error) => (Err(error), String::new()),
+    };
+    all_well([built, parameters, services, dovecot], &scratch)?;
+    let closed = dovecot::closed_ports(&shown);
     let mut staged_files = Vec::new();
     for table in &plan.user_tables {
         staged_files.push(built_user_table(&scratch, table)?);
@@ -58,7 +64,11 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
         if plan.tables.contains(&file.path) {
             staged_files.push(built_table(&scratch, file)?);
         }
-        staged_files.push(file.clone());
+        staged_files.push(if file.path == health::targets_file() {
+            health::without(file, &closed)?
+        } else {
+            file.clone()
+        });
     }
     Ok(staged_files)
 }
@@ -152,12 +162,16 @@ async fn run_postfix(config: &Path, processes: &Processes, command: &mut Command
 /// Most mistakes of Dovecot's that are told at once.
 const MOST: usize = 20;
 
-/// doveconf(1) stops at the first line that it does not like: that one is taken out, and it is asked again.
-async fn check_dovecot(plan: &Plan, scratch: &TempDir, processes: &Processes) -> anyhow::Result<()> {
+/// What `doveconf -n` shows. It stops at the first line that it does not like: that one is taken out, and it is asked
+/// again.
+async fn check_dovecot(plan: &Plan, scratch: &TempDir, processes: &Processes) -> anyhow::Result<String> {
     let mut mistakes = Vec::new();
-    while mistakes.len() < MOST
-        && let Some(said) = doveconf_says(scratch, processes).await?
-    {
+    while mistakes.len() < MOST {
+        let said = match doveconf(scratch, processes).await? {
+            Ok(shown) if mistakes.is_empty() => return Ok(shown),
+            Ok(_) => break,
+            Err(said) => said,
+        };
         let blamed = dovecot::place_of(&said).and_then(|(place, what)| Some((blame(scratch, &place, what)?, place)));
         let Some((mistake, place)) = blamed else {
             if mistakes.is_empty() {
@@ -170,21 +184,17 @@ async fn check_dovecot(plan: &Plan, scratch: &TempDir, processes: &Processes) ->
             break;
         }
     }
-    if mistakes.is_empty() {
-        Ok(())
-    } else {
-        Err(Report(mistakes).into())
-    }
+    Err(Report(mistakes).into())
 }
 
-/// The first thing that doveconf(1) has against what is staged.
-async fn doveconf_says(scratch: &TempDir, processes: &Processes) -> anyhow::Result<Option<String>> {
+/// What `doveconf -n` shows of what is staged, or the first thing that it has against it.
+async fn doveconf(scratch: &TempDir, processes: &Processes) -> anyhow::Result<Result<String, String>> {
     let path = staged(scratch, &dovecot::config_file());
     let mut doveconf = command("/usr/bin/doveconf", [Path::new("-c"), &path, Path::new("-n")]);
     let output = processes.output(&mut doveconf, LIMIT).await?;
     let said = output.stderr.trim();
     if output.exit.is_success() && said.is_empty() {
-        return Ok(None);
+        return Ok(Ok(output.stdout));
     }
     let said = said
         .lines()
@@ -195,7 +205,7 @@ async fn doveconf_says(scratch: &TempDir, processes: &Processes) -> anyhow::Resu
         .trim_start_matches("doveconf: ")
         .trim_start_matches("Fatal: ")
         .trim_start_matches("Error: ");
-    Ok(Some(said.to_owned()))
+    Ok(Err(said.to_owned()))
 }
 
 /// Right above the line stands the variable that wrote it; drop-in files are the user's own.

@@ -180,6 +180,43 @@ pub fn variable_at(config: &str, line: usize) -> Option<(String, String)> {
     Some((format!("DOVECOT_{variable}"), unquoted(value)))
 }
 
+/// Dovecot's listeners for mail clients: protocol, name, port.
+const LISTENERS: [(&str, &str, u16); 4] = [
+    ("imap", "imap", 143),
+    ("imap", "imaps", 993),
+    ("pop3", "pop3", 110),
+    ("pop3", "pop3s", 995),
+];
+
+/// The ports that a configuration closes, as `doveconf -n` shows it: by `protocols`, by `ssl`, or by another port.
+pub fn closed_ports(shown: &str) -> Vec<u16> {
+    let mut blocks: Vec<&str> = Vec::new();
+    let mut closed = Vec::new();
+    for line in shown.lines().map(str::trim) {
+        if let Some(block) = line.strip_suffix(" {") {
+            blocks.push(block);
+        } else if line == "}" {
+            blocks.pop();
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let block = blocks.last().copied().unwrap_or_default();
+            let leaves_out = |(protocol, listener, port): &(&str, &str, u16)| match (block, name) {
+                ("", "protocols") => !value.split_whitespace().any(|served| served == *protocol),
+                ("", "ssl") => value == "no" && listener.ends_with('s'),
+                ("protocols", _) => name == *protocol && value == "no",
+                (_, "port") => block.strip_prefix("inet_listener ") == Some(listener) && value != port.to_string(),
+                _ => false,
+            };
+            closed.extend(
+                LISTENERS
+                    .iter()
+                    .filter(|listener| leaves_out(listener))
+                    .map(|(.., port)| *port),
+            );
+        }
+    }
+    closed
+}
+
 /// The name in `…: Unknown setting: NAME`, behind which may stand in brackets where else it was looked for.
 pub fn unknown_setting(what: &str) -> Option<String> {
     let (_, name) = what.rsplit_once("Unknown setting: ")?;
@@ -218,4 +255,18 @@ fn users(settings: &Settings, trust: &Trust, accounts: &[Account]) -> String {
     std::iter::once(TABLE_HEADER.to_owned())
         .chain(accounts.iter().map(line))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_ports_are_known() {
+        assert_eq!(closed_ports("protocols {\n  imap = yes\n  pop3 = no\n}\n"), [110, 995]);
+        assert_eq!(closed_ports("protocols = pop3 lmtp\nssl = no\n"), [143, 993, 993, 995]);
+        let ports = "service pop3-login {\n  inet_listener pop3 {\n    port = 0\n  }\n  inet_listener pop3s {\n    port = 995\n  }\n}\n";
+        assert_eq!(closed_ports(ports), [110]);
+        assert!(closed_ports("remote 10.0.0.0/8 {\n  ssl = no\n}\n").is_empty());
+    }
 }

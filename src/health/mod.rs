@@ -41,8 +41,8 @@ pub fn targets_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("health.json")
 }
 
-/// How Postfix greets (RFC 5321).
-const SMTP: &str = "220 ";
+/// How Postfix greets (RFC 5321); postscreen(8) begins with `220-`.
+const SMTP: &str = "220";
 
 /// Where Postfix listens, where `inet_interfaces` (postconf(5)) names addresses that loopback is not among.
 fn postfix_address(settings: &Settings) -> Option<IpAddr> {
@@ -118,10 +118,23 @@ impl Targets {
 
     /// The file for `/healthcheck`.
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
         Ok(Plan {
-            files: vec![File::public(targets_file(), text)],
+            files: vec![File::public(targets_file(), self.text()?)],
             ..Plan::default()
         })
     }
+
+    fn text(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// The list in a file of the plan, without ports that turn out to be closed.
+pub fn without(file: &File, closed: &[u16]) -> anyhow::Result<File> {
+    let mut targets: Targets = serde_json::from_slice(&file.bytes)?;
+    targets.ports.retain(|port| !closed.contains(&port.address.port()));
+    Ok(File {
+        bytes: targets.text()?.into_bytes(),
+        ..file.clone()
+    })
 }

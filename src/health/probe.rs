@@ -246,7 +246,7 @@ mod tests {
         });
         Port {
             address,
-            greeting: "220 ".into(),
+            greeting: "220".into(),
             goodbye: "QUIT".into(),
             tls: false,
         }

@@ -249,3 +249,16 @@ def test_a_value_reaches_dovecot_as_it_is(greeting):
     if shown.startswith('"'):
         shown = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     assert (debug, shown) == ("yes", greeting)
+
+
+@pytest.mark.parametrize("env, drop_in, ports", [
+    ({"DOVECOT_PROTOCOLS": "imap lmtp"}, "", "25 587 465 143 993"),
+    ({"DOVECOT_SSL": "no"}, "", "25 587 465 110 143"),
+    ({}, "protocols {\n  pop3 = no\n}\nservice imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}\n", "25 587 465 993"),
+])
+def test_what_dovecot_does_not_serve_is_not_probed(lab, env, drop_in, ports):
+    directory = WORK / name("dropins")
+    (directory / "dovecot.d").mkdir(parents=True)
+    (directory / "dovecot.d/x.conf").write_text(drop_in)
+    server = lab.server(alias="fewer", env=env, options=["-v", f"{directory}:/etc/mailroom:ro"])
+    assert f"healthy: ports {ports} and logins" in server.exec("/healthcheck").stdout
