@@ -35,7 +35,7 @@ pub async fn read(environment: &Environment, processes: &Processes) -> anyhow::R
     if mistakes.is_empty() {
         Ok(Read { settings, facts, files })
     } else {
-        Err(Report(mistakes).into())
+        Err(Report(mistakes).without(&settings.secrets).into())
     }
 }
 
@@ -72,8 +72,9 @@ fn other_primary_domain(settings: &Settings, facts: &Facts) -> Option<Mistake> {
          (to hand them over to {} on purpose, remove {PRIMARY_DOMAIN_RECORD})",
         settings.domain
     );
+    let given = settings.parameters.get("mydomain");
     Some(Mistake {
-        variable: "POSTFIX_MYDOMAIN".to_owned(),
+        variable: given.map_or("POSTFIX_MYDOMAIN", |given| &given.variable).to_owned(),
         value: settings.domain.clone(),
         reason,
     })

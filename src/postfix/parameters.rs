@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::settings::table::VARIABLES;
 use crate::values::kind::{Kind, Value};
 
 /// The parameters of the installed Postfix, and the types of tables that it can read.
@@ -72,15 +73,34 @@ impl Parameters {
         match self.kind(name) {
             Some(kind) => kind.parse(value).map(|parsed| match parsed {
                 Value::Text(text) => text,
+                Value::Number(number) => number.to_string(),
                 _ => value.to_owned(),
             }),
             None => Ok(value.to_owned()),
         }
     }
 
-    /// What a parameter may hold, where that is known: from a list, or from the shape of its default. One that follows
-    /// another (`$name`) holds what that holds.
+    /// Checks the tables that a value of a variable of the table names.
+    pub fn check_tables_of(&self, parameter: Option<&str>, value: &Value) -> Result<(), String> {
+        match (parameter, value) {
+            (Some(name), Value::Text(text)) => self.check(name, text).map(|_| ()),
+            (Some(name), Value::Networks(networks)) => networks
+                .tables
+                .iter()
+                .try_for_each(|table| self.check_tables(name, table.trim_start_matches('!'))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a parameter may hold, where that is known: from the table of variables, from a list, or from the shape of its
+    /// default.
     pub fn kind(&self, name: &str) -> Option<Kind> {
+        let variable = VARIABLES.iter().find(|variable| variable.parameter == Some(name));
+        variable.map(|variable| variable.kind).or_else(|| self.kind_of(name))
+    }
+
+    /// One that follows another (`$name`) holds what that holds.
+    fn kind_of(&self, name: &str) -> Option<Kind> {
         if let Some((_, words)) = WORDS.iter().find(|(names, _)| names.contains(&name)) {
             return Some(Kind::OneOf(words));
         }
@@ -92,7 +112,7 @@ impl Parameters {
             .strip_prefix('$')
             .filter(|other| is_name(other) && *other != name)
         {
-            return self.kind(other);
+            return self.kind_of(other);
         }
         kind_of_default(default)
     }
@@ -107,7 +127,7 @@ impl Parameters {
             .filter_map(|word| word.split_once(':'))
             .map(|(word, _)| word)
         {
-            let known_elsewhere = TABLE_TYPES.contains(&word) || name.ends_with("_maps");
+            let known_elsewhere = TABLE_TYPES.contains(&word) || name.ends_with("_maps") || name == "mynetworks";
             if known_elsewhere && is_name(word) && !self.table_types.contains(word) {
                 let types: Vec<&str> = self.table_types.iter().map(String::as_str).collect();
                 let nearest = crate::values::nearest(word, types.iter().copied())

@@ -20,7 +20,7 @@ use self::table::{VARIABLES, Variable};
 use crate::layout::RELAY_LOGIN;
 use crate::postfix::master_cf::Service;
 use crate::postfix::parameters::{self, Parameters};
-use crate::values::kind::{self, Value};
+use crate::values::kind::{self, Kind, Value};
 use crate::values::nearest;
 use crate::values::network::Networks;
 
@@ -101,11 +101,16 @@ pub struct Settings {
     pub notes: Vec<String>,
 }
 
-/// Whether the installed Postfix needs to be asked for its parameters: only where something besides the table is set.
+/// Whether the installed Postfix needs to be asked for its parameters: only where something besides the table is set, or
+/// a table of some type is named.
 pub fn needs_parameters(environment: &Environment) -> bool {
-    environment
-        .keys()
-        .any(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && table::variable(name).is_none())
+    let names_tables = |variable: &Variable, value: &str| {
+        matches!(variable.kind, Kind::Text | Kind::Networks) && variable.parameter.is_some() && value.contains(':')
+    };
+    environment.iter().any(|(name, value)| {
+        let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        is_ours && table::variable(table::own_name(name)).is_none_or(|variable| names_tables(variable, value))
+    })
 }
 
 impl Settings {
@@ -115,24 +120,25 @@ impl Settings {
         reader.read_table();
         reader.read_others();
         reader.add_table_parameters();
-        let services = reader.read_services(&sources.master_cf);
+        reader.refuse_outer_blanks();
         if reader.mistakes.is_empty() {
             reader.mistakes = checks::all(&reader);
         }
         if !reader.mistakes.is_empty() {
             return Err(Report(reader.mistakes));
         }
-        Ok(reader.settings(sources, services))
+        Ok(reader.settings(sources))
     }
 }
 
 /// Reads variable after variable, gathering mistakes instead of stopping at the first.
 struct Reader<'a> {
     known: &'a Parameters,
-    secrets: &'a BTreeSet<String>,
-    /// The environment, with the parameters of drop-in files as the variables that would set them.
+    secrets: BTreeSet<String>,
+    /// The environment, with the parameters of drop-in files as the variables that would set them, and those of the table
+    /// under the table's names.
     environment: Environment,
-    /// Where such a variable stands.
+    /// Where such a variable stands, or how the user wrote it.
     origins: BTreeMap<String, String>,
     mistakes: Vec<Mistake>,
     values: BTreeMap<&'static str, Value>,
@@ -140,14 +146,18 @@ struct Reader<'a> {
     master: Vec<MasterSetting>,
     dovecot: Vec<DovecotSetting>,
     ignored: Vec<String>,
+    /// Names that nobody knows and that may be meant for a secret's.
+    hidden: BTreeSet<String>,
+    /// Services of drop-in files, each with `file:line`.
+    services: Vec<Service>,
 }
 
 impl<'a> Reader<'a> {
     fn new(sources: &'a Sources, known: &'a Parameters) -> Reader<'a> {
         let mut reader = Reader {
             known,
-            secrets: &sources.secrets,
-            environment: sources.environment.clone(),
+            secrets: BTreeSet::new(),
+            environment: Environment::new(),
             origins: BTreeMap::new(),
             mistakes: sources.mistakes.clone(),
             values: BTreeMap::new(),
@@ -155,7 +165,12 @@ impl<'a> Reader<'a> {
             master: Vec::new(),
             dovecot: Vec::new(),
             ignored: Vec::new(),
+            hidden: BTreeSet::new(),
+            services: Vec::new(),
         };
+        for (name, value) in &sources.environment {
+            reader.take_in(name, value, sources.secrets.contains(name));
+        }
         for file in &sources.main_cf {
             for line in drop_ins::main_cf(file) {
                 match line {
@@ -164,13 +179,52 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        for file in &sources.master_cf {
+            match drop_ins::master_cf(file) {
+                Ok(services) => reader.services.extend(services),
+                Err(mistake) => reader.mistakes.push(mistake),
+            }
+        }
         reader
+    }
+
+    /// Takes a variable in; the table's in another case stand for the table's.
+    fn take_in(&mut self, name: &str, value: &str, from_file: bool) {
+        let own = table::own_name(name);
+        if from_file {
+            self.secrets.insert(own.to_owned());
+        }
+        match self.environment.get(own) {
+            Some(other) if other != value => {
+                let reason = format!("is given, and so is {}: keep one of them", self.origin(own));
+                let value = if self.is_secret(own) { report::HIDDEN } else { value };
+                self.mistakes.push(Mistake {
+                    variable: name.to_owned(),
+                    value: value.to_owned(),
+                    reason,
+                });
+            }
+            Some(_) => {}
+            None => {
+                self.environment.insert(own.to_owned(), value.to_owned());
+                if own != name {
+                    self.origins.insert(own.to_owned(), name.to_owned());
+                }
+            }
+        }
     }
 
     /// A parameter of a drop-in file comes in place of whatever variable sets it.
     fn take_over(&mut self, line: &drop_ins::Line) {
-        let variable = VARIABLES.iter().find(|variable| variable.parameter == Some(&line.name));
-        let name = variable.map_or_else(|| format!("POSTFIX_{}", line.name), |variable| variable.name.to_owned());
+        let sets = |variable: &&Variable| {
+            variable
+                .parameter
+                .is_some_and(|parameter| parameter.eq_ignore_ascii_case(&line.name))
+        };
+        let name = VARIABLES
+            .iter()
+            .find(sets)
+            .map_or_else(|| format!("POSTFIX_{}", line.name), |variable| variable.name.to_owned());
         let sets_the_same = |other: &String| {
             other
                 .strip_prefix("POSTFIX_")
@@ -191,7 +245,48 @@ impl<'a> Reader<'a> {
     }
 
     fn is_secret(&self, variable: &str) -> bool {
-        self.secrets.contains(variable) || table::variable(variable).is_some_and(|variable| variable.secret)
+        let value = self.environment.get(variable).map(String::as_str).unwrap_or_default();
+        let is_ours = PREFIXES.iter().any(|prefix| variable.starts_with(prefix));
+        is_ours
+            && (self.secrets.contains(variable) || self.hidden.contains(variable) || report::is_secret(variable, value))
+    }
+
+    /// Neither main.cf nor a table nor dovecot.conf holds blanks at the ends of a value: a secret would be another one.
+    fn refuse_outer_blanks(&mut self) {
+        let has_some = |(name, value): &(&String, &String)| value.trim() != value.as_str() && self.is_secret(name);
+        let names: Vec<String> = self
+            .environment
+            .iter()
+            .filter(has_some)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.mistake(&name, "must not begin or end with a blank".to_owned());
+        }
+    }
+
+    /// All that nobody may see: as it was given, as it is rendered, and in drop-in files.
+    fn secret_values(&self, sources: &Sources) -> BTreeSet<String> {
+        let names: Vec<&String> = self.environment.keys().filter(|name| self.is_secret(name)).collect();
+        let called: BTreeSet<String> = names.iter().map(|name| self.origin(name)).collect();
+        let given = names.into_iter().filter_map(|name| self.environment.get(name).cloned());
+        let rendered = self
+            .parameters
+            .values()
+            .filter(|given| called.contains(&given.variable));
+        let options = self.services.iter().flat_map(|service| &service.options);
+        let lines = sources.dovecot.iter().flat_map(|file| file.text.lines());
+        let lines = lines.filter_map(|line| line.split_once('='));
+        let in_files = options
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain(lines.map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))))
+            .filter(|(name, value)| report::is_secret(name, value))
+            .map(|(_, value)| value.to_owned());
+        given
+            .chain(rendered.map(|given| given.value.clone()))
+            .chain(in_files)
+            .filter(|value| !value.is_empty())
+            .collect()
     }
 
     fn mistake(&mut self, variable: &str, reason: String) {
@@ -201,10 +296,14 @@ impl<'a> Reader<'a> {
 
     /// A reason may repeat a part of the value: not for secrets.
     fn make_mistake(&self, variable: &str, reason: String) -> Mistake {
-        let secret = self.is_secret(variable);
         let value = self.environment.get(variable).cloned().unwrap_or_default();
+        let repeats = value
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| !word.is_empty() && reason.contains(word));
+        let is_about_the_value = (repeats || reason.contains("did you mean")) && !self.hidden.contains(variable);
         let (value, reason) = match table::variable(variable) {
-            _ if !secret => (value, reason),
+            _ if !self.is_secret(variable) => (value, reason),
+            _ if !is_about_the_value => (report::HIDDEN.to_owned(), reason),
             Some(variable) => (
                 report::HIDDEN.to_owned(),
                 format!("is not allowed: must be {}", variable.kind.allowed()),
@@ -227,7 +326,11 @@ impl<'a> Reader<'a> {
                 .get(variable.name)
                 .filter(|value| !value.trim().is_empty() || variable.kind.parse("").is_ok());
             let text = given.map_or(variable.default, String::as_str);
-            match variable.kind.parse(text) {
+            let read = variable
+                .kind
+                .parse(text)
+                .and_then(|value| self.known.check_tables_of(variable.parameter, &value).map(|()| value));
+            match read {
                 Ok(value) => {
                     self.values.insert(variable.name, value);
                 }
@@ -259,7 +362,7 @@ impl<'a> Reader<'a> {
                 (_, Some(rest)) => {
                     master::read(&name, rest, &value, self.known).map(|setting| self.master.push(setting))
                 }
-                _ => Err(self.unknown(prefix, rest)),
+                _ => Err(self.unknown(&name, prefix, rest)),
             });
             if let Err(reason) = read {
                 self.mistake(&name, reason);
@@ -271,7 +374,7 @@ impl<'a> Reader<'a> {
         let parameter = match self.known.find(rest) {
             Some(parameter) => parameter.to_owned(),
             None if self.is_referred_to(rest) => rest.to_ascii_lowercase(),
-            None => return Err(self.unknown("POSTFIX_", rest)),
+            None => return Err(self.unknown(name, "POSTFIX_", rest)),
         };
         if let Some(reason) = parameters::owned(&parameter) {
             return Err(format!("is decided by mailroom: {reason}"));
@@ -323,7 +426,7 @@ impl<'a> Reader<'a> {
             .any(|(_, value)| refers(value))
     }
 
-    fn unknown(&self, prefix: &str, rest: &str) -> String {
+    fn unknown(&mut self, variable: &str, prefix: &str, rest: &str) -> String {
         let name = format!("{prefix}{}", rest.to_ascii_uppercase());
         let parameters = self
             .known
@@ -343,7 +446,11 @@ impl<'a> Reader<'a> {
             "POSTFIX_" => "is not a parameter of the installed Postfix",
             _ => "is not a variable of mailroom",
         };
-        match nearest(&name, names.iter().map(String::as_str)) {
+        let nearest = nearest(&name, names.iter().map(String::as_str));
+        if report::looks_secret(&name) || nearest.is_some_and(report::looks_secret) {
+            self.hidden.insert(variable.to_owned());
+        }
+        match nearest {
             Some(nearest) => format!("{what}; did you mean {nearest}?"),
             None => what.to_owned(),
         }
@@ -377,18 +484,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn read_services(&mut self, files: &[DropIn]) -> Vec<Service> {
-        let mut services = Vec::new();
-        for file in files {
-            match drop_ins::master_cf(file) {
-                Ok(read) => services.extend(read),
-                Err(mistake) => self.mistakes.push(mistake),
-            }
-        }
-        services
-    }
-
-    fn settings(mut self, sources: &Sources, services: Vec<Service>) -> Settings {
+    fn settings(mut self, sources: &Sources) -> Settings {
         let networks = self.networks();
         let mut notes: Vec<String> = networks.iter().flat_map(Networks::notes).collect();
         notes.extend(master::shadowed(&self.parameters, &self.master));
@@ -412,7 +508,6 @@ impl<'a> Reader<'a> {
             };
             self.parameters.insert("smtp_sasl_password_maps".to_owned(), given);
         }
-        let secret_values = self.environment.iter().filter(|(name, _)| self.is_secret(name));
         Settings {
             hostname: self.text("POSTFIX_MYHOSTNAME"),
             domain: self.text("POSTFIX_MYDOMAIN"),
@@ -426,14 +521,11 @@ impl<'a> Reader<'a> {
             stop_timeout: self.seconds("MAILROOM_STOP_TIMEOUT"),
             keep_on_failure: self.text("MAILROOM_ON_FAILURE") == "keep",
             time_zone: self.text("TZ"),
-            secrets: secret_values
-                .map(|(_, value)| value.clone())
-                .filter(|value| !value.is_empty())
-                .collect(),
+            secrets: self.secret_values(sources),
             relay_credentials,
             parameters: self.parameters,
             master: self.master,
-            services,
+            services: self.services,
             dovecot: self.dovecot,
             dovecot_files: sources.dovecot.clone(),
             notes,
@@ -533,6 +625,58 @@ mod tests {
         .unwrap_err()
         .to_string();
         insta::assert_snapshot!(report);
+    }
+
+    #[test]
+    fn the_tables_variables_in_any_case() {
+        let values = [
+            "0.0.0.0/0",
+            "require",
+            "ipv4, ipv6",
+            "static:a:b",
+            "mx.example.org",
+            "[a.test]:25",
+            "7",
+        ];
+        for variable in VARIABLES
+            .iter()
+            .filter(|variable| variable.name.starts_with("POSTFIX_"))
+        {
+            let lower = format!("POSTFIX_{}", variable.name["POSTFIX_".len()..].to_ascii_lowercase());
+            for value in values {
+                let named = |name: &str| {
+                    read(&[(name, value)])
+                        .map(|settings| format!("{settings:?}").replace(name, "NAME"))
+                        .map_err(|report| report.to_string().replace(name, "NAME"))
+                };
+                assert_eq!(named(&lower), named(variable.name), "{lower}={value}");
+            }
+            assert!(
+                read(&[(&lower, "x y z"), (variable.name, "x")]).unwrap_err().0[0]
+                    .reason
+                    .contains("keep one")
+            );
+        }
+        assert!(read(&[("POSTFIX_relayhost", "a.test"), ("POSTFIX_RELAYHOST", "a.test")]).is_ok());
+        let report = read(&[("POSTFIX_mynetworks", "0.0.0.0/0")]).unwrap_err();
+        assert_eq!(report.0[0].variable, "POSTFIX_mynetworks", "as the user wrote it");
+    }
+
+    #[test]
+    fn tables_of_the_tables_variables_have_a_type() {
+        let known = Parameters::parse("", "lmdb\ncidr\n");
+        let refused = |name: &str, value: &str| {
+            let sources = sources(environment(&[(name, value)]));
+            assert!(needs_parameters(&sources.environment), "{name}");
+            Settings::read(&sources, &known).unwrap_err().0.remove(0).reason
+        };
+        assert!(refused("POSTFIX_MYNETWORKS", "10.0.0.0/8 !cird:/n").ends_with("did you mean cidr:?"));
+        assert!(refused("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "lmbd:/x").ends_with("did you mean lmdb:?"));
+        assert!(refused("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "lmdb:{x").contains("without a }"));
+        assert!(!needs_parameters(&environment(&[
+            ("POSTFIX_MYNETWORKS", "10.0.0.0/8"),
+            ("PATH", "a:b")
+        ])));
     }
 
     #[test]
@@ -678,6 +822,60 @@ mod tests {
             !report.contains("hunter2") && report.contains("POSTFIX_RELAYHOST=<hidden>"),
             "{report}"
         );
+    }
+
+    #[test]
+    fn values_of_secrets_by_their_names_are_collected_and_not_told() {
+        let settings = read(&[
+            ("POSTFIX_smtp_sasl_password_maps", "static:u:hunter2"),
+            ("DOVECOT_DOVEADM_PASSWORD", "hunter3"),
+            ("OTHER_PASSWORD", "hunter4"),
+        ])
+        .unwrap();
+        assert_eq!(
+            settings.secrets,
+            ["static:u:hunter2", "hunter3"].map(str::to_owned).into()
+        );
+        for (name, value) in [
+            ("MAILROOM_RELAYHOST_PASS", "hunter2"),
+            ("MAILROOM_RELAYHOST_PASSWROD", "hunter2"),
+            ("MAILROOM_RELAYHOST_PASWORD", "hunter2"),
+            ("MAILROOM_RELAYHOST_PASSWORD", "hunter2 "),
+            ("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "static:u:{hunter2"),
+            ("POSTFIX_MY_API_TOKEN", "hunter2"),
+        ] {
+            let report = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(
+                !report.contains("hunter2") && report.contains(&format!("{name}=<hidden>")),
+                "{report}"
+            );
+        }
+        let report = read(&[("MAILROOM_RELAYHOST_PASSWORD", "hunter2")])
+            .unwrap_err()
+            .to_string();
+        assert!(report.contains("needs MAILROOM_RELAYHOST_USERNAME"), "{report}");
+        let report = read(&[("MAILROOM_RELAYHOST_PASSWROD", "hunter2")])
+            .unwrap_err()
+            .to_string();
+        assert!(report.contains("did you mean MAILROOM_RELAYHOST_PASSWORD?"), "{report}");
+    }
+
+    #[test]
+    fn secrets_are_collected_as_they_are_rendered_and_from_drop_in_files() {
+        let drop_in = |path: &str, text: &str| DropIn {
+            path: path.into(),
+            text: text.to_owned(),
+        };
+        let mut sources = sources(environment(&[("POSTFIX_MYHOSTNAME", "MX.Example.org")]));
+        sources.secrets = ["POSTFIX_MYHOSTNAME".to_owned()].into();
+        sources.master_cf = vec![drop_in(
+            "/m.cf",
+            "a unix - - n - - smtp -o smtp_sasl_password_maps=static:u:p\n",
+        )];
+        sources.dovecot = vec![drop_in("/d.conf", "doveadm_password = \"hunter2\"\nssl = yes\n")];
+        let secrets = Settings::read(&sources, &known()).unwrap().secrets;
+        let expected = ["MX.Example.org", "mx.example.org", "static:u:p", "hunter2"];
+        assert_eq!(secrets, expected.map(str::to_owned).into());
     }
 
     proptest! {

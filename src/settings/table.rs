@@ -263,6 +263,15 @@ pub fn variable(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
 
+/// The table's own name for `POSTFIX_<PARAMETER>` in another case; any other name is its own.
+pub fn own_name(name: &str) -> &str {
+    VARIABLES
+        .iter()
+        .map(|variable| variable.name)
+        .find(|own| name.starts_with("POSTFIX_") && own.eq_ignore_ascii_case(name))
+        .unwrap_or(name)
+}
+
 /// A JSON schema (json-schema.org, 2020-12) of the environment: every variable of the table, and the shapes of all others.
 pub fn json_schema() -> serde_json::Value {
     let property = |variable: &Variable| {
