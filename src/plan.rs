@@ -82,6 +82,8 @@ pub struct Plan {
     pub user_tables: Vec<UserTable>,
     /// Files of the user's own that Postfix reads, with what they hold: who has them changed wants a reload.
     pub referenced: Vec<(PathBuf, Vec<u8>)>,
+    /// What no message may hold.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Plan {
@@ -119,12 +121,14 @@ impl Plan {
         self.tables.extend(other.tables);
         self.user_tables.extend(other.user_tables);
         self.referenced.extend(other.referenced);
+        self.secrets.extend(other.secrets);
     }
 }
 
 impl Plan {
     /// Files that everybody may read and in which one of these stands are for root alone.
     pub fn hide(&mut self, secrets: &BTreeSet<String>) {
+        self.secrets.extend(secrets.iter().cloned());
         let holds = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
         for file in self.files.iter_mut().filter(|file| file.mode & 0o004 != 0) {
             if secrets.iter().any(|secret| holds(&file.bytes, secret)) {

@@ -1,6 +1,7 @@
 //! The plan, written into a scratch directory: tables are built there, and Postfix's and Dovecot's own checkers read it,
 //! before anything that runs is touched.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::layout::POSTFIX_CONFIG_DIRECTORY;
 use crate::plan::UserTable;
 use crate::plan::{File, Plan};
 use crate::postfix::{main_cf, master_cf};
+use crate::settings::report::without;
 use crate::settings::{Mistake, Report};
 use crate::system::files::Owner;
 use crate::system::processes::Processes;
@@ -54,7 +56,7 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
         Ok(shown) => (Ok(()), shown),
         Err(error) => (Err(error), String::new()),
     };
-    all_well([built, parameters, services, dovecot], &scratch)?;
+    all_well([built, parameters, services, dovecot], &scratch, &plan.secrets)?;
     let closed = dovecot::closed_ports(&shown);
     let mut staged_files = Vec::new();
     for table in &plan.user_tables {
@@ -74,7 +76,7 @@ pub async fn stage(plan: &Plan, parent: &Path, processes: &Processes) -> anyhow:
 }
 
 /// What all checkers have against the plan comes in one report. What could not be traced is told where nothing else is.
-fn all_well(results: [anyhow::Result<()>; 4], scratch: &TempDir) -> anyhow::Result<()> {
+fn all_well(results: [anyhow::Result<()>; 4], scratch: &TempDir, secrets: &BTreeSet<String>) -> anyhow::Result<()> {
     let (mut mistakes, mut others) = (Vec::new(), Vec::new());
     for error in results.into_iter().filter_map(Result::err) {
         match error.downcast::<Report>() {
@@ -90,11 +92,12 @@ fn all_well(results: [anyhow::Result<()>; 4], scratch: &TempDir) -> anyhow::Resu
         }
     }
     match others.into_iter().next() {
-        _ if !told.is_empty() => Err(Report(told).into()),
+        _ if !told.is_empty() => Err(Report(told).without(secrets).into()),
         // The scratch directory's path means nothing to a user.
-        Some(error) => Err(anyhow!(
-            format!("{error:#}").replace(&scratch.path().display().to_string(), "")
-        )),
+        Some(error) => {
+            let said = format!("{error:#}").replace(&scratch.path().display().to_string(), "");
+            Err(anyhow!(without(secrets, &said)))
+        }
         None => Ok(()),
     }
 }

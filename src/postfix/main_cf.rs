@@ -4,6 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::settings::{Given, PREFIXES};
 
+/// The template, before anything is filled in.
+pub const TEMPLATE: &str = include_str!("../../templates/main.cf");
+
+/// What the template says of a parameter.
+pub fn in_template(parameter: &str) -> Option<&'static str> {
+    let mut settings = TEMPLATE.lines().filter_map(|line| line.split_once('='));
+    settings.find_map(|(name, value)| (name.trim() == parameter).then(|| value.trim()))
+}
+
 /// Puts the given parameters into a rendered main.cf: a line that sets one of them is replaced where it stands, what
 /// is left is added at the end. A parameter set twice would make every Postfix process log a warning.
 pub fn with_parameters(rendered: &str, parameters: &BTreeMap<String, Given>) -> String {
@@ -82,12 +91,12 @@ pub fn trace(main_cf: &str, said: &str) -> Option<(String, String, String)> {
         Some(Objection::Parameter(wanted, reason)) => (set.iter().find(|(_, name, _)| *name == wanted), reason),
         Some(Objection::Reference(wanted, reason)) => (set.iter().find(|(.., value)| refers(value, &wanted)), reason),
         None => {
-            let is_word = |name: &str| {
-                said.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .any(|word| word == name)
+            let by_name = set.iter().find(|(_, name, _)| holds_word(said, name));
+            // Shorter ones, such as yes or 10, may stand in any sentence.
+            let by_value = || {
+                set.iter()
+                    .find(|(.., value)| value.len() > 3 && holds_word(said, value))
             };
-            let by_name = set.iter().find(|(_, name, _)| is_word(name));
-            let by_value = || set.iter().find(|(.., value)| value.len() > 1 && said.contains(value));
             let reason = said
                 .split_once("fatal: ")
                 .or_else(|| said.split_once("warning: "))
@@ -99,11 +108,25 @@ pub fn trace(main_cf: &str, said: &str) -> Option<(String, String, String)> {
     Some(((*variable).to_owned(), (*value).to_owned(), reason))
 }
 
-/// Whether a value uses `$name`, `${name}` or `$(name)`.
+/// Whether a value uses a name.
 pub(super) fn refers(value: &str, name: &str) -> bool {
-    ["$", "${", "$("]
-        .iter()
-        .any(|open| value.contains(&format!("{open}{name}")))
+    references(value).any(|reference| reference == name)
+}
+
+/// Whether a text holds another one that is not a part of a longer word.
+fn holds_word(text: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(word)
+        .any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next()))
+}
+
+/// The names to which a value refers, as `$name`, `${name}` or `$(name)`.
+pub fn references(value: &str) -> impl Iterator<Item = &str> {
+    value.split('$').skip(1).map(|reference| {
+        let reference = reference.trim_start_matches(['{', '(']);
+        let end = reference.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &reference[..end.unwrap_or(reference.len())]
+    })
 }
 
 /// Who set something, and not any other comment.
@@ -132,6 +155,20 @@ mod tests {
             "nobody set it"
         );
         assert_eq!(traced("postconf: fatal: something"), None);
+        let main_cf =
+            "# POSTFIX_BIFF\nbiff = no\n# POSTFIX_A\na = $foobar\n# POSTFIX_B\nb = $(foo)\n# POSTFIX_C\nc = cidr:/n\n";
+        let traced = |said: &str| trace(main_cf, said).map(|(variable, ..)| variable);
+        assert_eq!(traced("postmap: fatal: cannot open x"), None);
+        assert_eq!(
+            traced("postconf: warning: undefined parameter: foo"),
+            Some("POSTFIX_B".into())
+        );
+        assert_eq!(
+            traced("postmap: fatal: open cidr:/n: no such file"),
+            Some("POSTFIX_C".into())
+        );
+        assert_eq!(traced("postmap: fatal: open cidr:/no"), None);
+        let main_cf = "# POSTFIX_X\nsmtpd_use_tls = yes\n";
         assert_eq!(
             trace(main_cf, "postmap: fatal: invalid smtpd_use_tls parameter value yes")
                 .unwrap()

@@ -16,7 +16,7 @@ use crate::layout::{
 };
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::render::render;
-use crate::settings::master::{Change, MasterSetting};
+use crate::settings::master::applied;
 use crate::settings::{Credentials, Settings};
 use crate::system::files::Owner;
 use crate::trust::Trust;
@@ -130,7 +130,7 @@ fn main_cf(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
         key: KEY,
         relay_login: settings.relay_login,
     };
-    let rendered = render("main.cf", include_str!("../../templates/main.cf"), &values)?;
+    let rendered = render("main.cf", main_cf::TEMPLATE, &values)?;
     Ok(main_cf::with_parameters(&rendered, &settings.parameters))
 }
 
@@ -147,38 +147,14 @@ fn master_cf(settings: &Settings) -> anyhow::Result<String> {
         .delivery_processes
         .map_or("-".to_owned(), |limit| limit.to_string());
     let rendered = render("master.cf", master_cf::TEMPLATE, &MasterCf { delivery_processes })?;
-    let mut services =
+    let services =
         master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
-    for setting in &settings.master {
-        let (name, kind) = &setting.service;
-        if setting.change == Change::Off {
-            services.retain(|service| !service.is(name, kind));
-        }
-        for service in services.iter_mut().filter(|service| service.is(name, kind)) {
-            change(service, setting);
-        }
-    }
-    for own in &settings.services {
-        match services.iter_mut().find(|service| service.is(&own.name, &own.kind)) {
-            Some(service) => service.clone_from(own),
-            None => services.push(own.clone()),
-        }
-    }
+    let services = applied(services, &settings.master, &settings.services);
     let header = rendered
         .lines()
         .take_while(|line| line.starts_with('#'))
         .map(|line| format!("{line}\n"));
     Ok(header.chain(services.iter().map(Service::to_string)).collect())
-}
-
-/// Above a service stands who changed it.
-fn change(service: &mut Service, setting: &MasterSetting) {
-    match &setting.change {
-        Change::Off => return,
-        Change::Field(place, value) => service.fields[*place].clone_from(value),
-        Change::Option(option, value) => service.set_option(option, value),
-    }
-    service.origins.push(setting.variable.clone());
 }
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).

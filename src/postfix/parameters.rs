@@ -52,6 +52,14 @@ impl Parameters {
             .map(|parameter| parameter.name.as_str())
     }
 
+    /// What it is when nobody sets it.
+    pub fn default_of(&self, name: &str) -> &str {
+        self.known
+            .get(&name.to_ascii_lowercase())
+            .map(|parameter| parameter.default.as_str())
+            .unwrap_or_default()
+    }
+
     /// All names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.known.values().map(|parameter| parameter.name.as_str())
@@ -122,7 +130,7 @@ impl Parameters {
         if self.table_types.is_empty() {
             return Ok(());
         }
-        for word in value_words(value)
+        for word in table_words(value)
             .iter()
             .filter_map(|word| word.split_once(':'))
             .map(|(word, _)| word)
@@ -143,24 +151,42 @@ impl Parameters {
     }
 }
 
-/// The words of a list of tables: separated by commas and white space outside braces. What `proxy:` reads is a word, too.
-fn value_words(value: &str) -> Vec<String> {
+/// The words of a list: separated by commas and white space outside braces.
+pub fn split_words(value: &str) -> Vec<String> {
     let (mut words, mut depth) = (vec![String::new()], 0_usize);
     for c in value.chars() {
         match c {
             '{' => depth += 1,
             '}' => depth = depth.saturating_sub(1),
-            ',' | ' ' | '\t' if depth == 0 => words.push(String::new()),
-            c if depth == 0 => words.last_mut().into_iter().for_each(|word| word.push(c)),
+            ',' | ' ' | '\t' if depth == 0 => {
+                words.push(String::new());
+                continue;
+            }
             _ => {}
         }
+        words.last_mut().into_iter().for_each(|word| word.push(c));
     }
-    let proxied: Vec<String> = words
-        .iter()
-        .filter_map(|word| word.strip_prefix("proxy:").map(str::to_owned))
-        .collect();
-    words.extend(proxied);
+    words.retain(|word| !word.is_empty());
     words
+}
+
+/// The words of a list of tables; what `proxy:`, `unionmap:` and `pipemap:` read is among them.
+fn table_words(value: &str) -> Vec<String> {
+    let inner = |word: &String| {
+        let (of, inner) = word.split_once(':')?;
+        match of {
+            "proxy" => Some(inner.to_owned()),
+            "unionmap" | "pipemap" => Some(inner.strip_prefix('{')?.strip_suffix('}')?.to_owned()),
+            _ => None,
+        }
+    };
+    let words = split_words(value);
+    let inner: Vec<String> = words
+        .iter()
+        .filter_map(inner)
+        .flat_map(|inner| table_words(&inner))
+        .collect();
+    words.into_iter().chain(inner).collect()
 }
 
 /// An open brace would swallow what comes behind it.
@@ -389,7 +415,7 @@ mod tests {
             "myhostname = a.b\nsmtp_tls_CAfile =\nbroken\nbiff = yes\nmax_idle = 100s\nmax_use = 100\n\
              lmtp_x_limit = $max_use\nsmtpd_timeout = ${stress?{10}:{300}}s\nsmtpd_hard_error_limit = ${stress?{1}:{20}}\n\
              virtual_alias_maps = $virtual_maps\nmilter_default_action = tempfail\n",
-            "lmdb\ninline\nregexp\nproxy\n",
+            "lmdb\ninline\nregexp\nproxy\nunionmap\n",
         )
     }
 
@@ -416,6 +442,7 @@ mod tests {
             ("smtpd_hard_error_limit", "5"),
             ("smtp_tls_CAfile", ""),
             ("virtual_alias_maps", "lmdb:/x, proxy:lmdb:/y inline:{a=b c:d}"),
+            ("virtual_alias_maps", "inline:{ { a = b }, { c = lmbd:/d } }"),
         ] {
             assert_eq!(parameters().check(name, value).as_deref(), Ok(value), "{name}");
         }
@@ -425,6 +452,7 @@ mod tests {
         assert!(refused("lmtp_x_limit", "ten").contains("whole number"));
         assert!(refused("milter_default_action", "reeject").ends_with("did you mean reject?"));
         assert!(refused("virtual_alias_maps", "lmbd:/x").ends_with("did you mean lmdb:?"));
+        assert!(refused("virtual_alias_maps", "proxy:unionmap:{lmdb:/x, lmbd:/y}").contains("lmbd: is not"));
         assert!(refused("smtp_tls_CAfile", "pcre:/x").contains("not a type of tables that is installed"));
     }
 }

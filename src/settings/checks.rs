@@ -3,9 +3,12 @@
 
 use ipnet::IpNet;
 
-use super::kind::Value;
+use super::master::{Change, applied};
 use super::{Mistake, Reader};
-use crate::values::network::is_public;
+use crate::postfix::main_cf;
+use crate::postfix::master_cf::{self, Service};
+use crate::postfix::parameters::split_words;
+use crate::values::network::{self, Networks, is_public};
 
 /// All of them.
 pub(super) fn all(reader: &Reader) -> Vec<Mistake> {
@@ -26,19 +29,155 @@ fn variable_of(reader: &Reader, parameter: &str) -> Option<String> {
     Some(by_origin.map_or_else(|| given.variable.clone(), |(variable, _)| variable.clone()))
 }
 
-fn number(reader: &Reader, parameter: &str) -> Option<u64> {
-    reader.parameters.get(parameter)?.value.parse().ok()
+/// A service of master.cf as it will run, with what main.cf says where it has no `-o`.
+struct Scope<'a> {
+    reader: &'a Reader<'a>,
+    service: Service,
+}
+
+/// Deepest chain of references that is followed.
+const DEPTH: usize = 8;
+
+impl Scope<'_> {
+    /// A parameter's value, and who set it: a variable, or `file:line`; nobody where it is ours.
+    fn value(&self, parameter: &str) -> (String, Option<String>) {
+        let Service {
+            name, kind, options, ..
+        } = &self.service;
+        if let Some((_, value)) = options.iter().find(|(option, _)| option == parameter) {
+            let in_file = self.reader.services.iter().rev().find(|service| service.is(name, kind));
+            let changed = self.reader.master.iter().rev().find(|setting| {
+                let is_it = matches!(&setting.change, Change::Option(option, _) if option == parameter);
+                is_it && setting.service == (name.clone(), kind.clone())
+            });
+            let by = in_file.and_then(|service| service.origins.first().cloned());
+            return (
+                value.clone(),
+                by.or_else(|| changed.map(|setting| setting.variable.clone())),
+            );
+        }
+        let value = match self.reader.parameters.get(parameter) {
+            Some(given) => given.value.as_str(),
+            None => main_cf::in_template(parameter).unwrap_or_else(|| self.reader.known.default_of(parameter)),
+        };
+        (value.to_owned(), variable_of(self.reader, parameter))
+    }
+
+    fn number(&self, parameter: &str) -> (u64, Option<String>) {
+        let (value, by) = self.value(parameter);
+        (value.parse().unwrap_or(0), by)
+    }
+
+    /// The words of a list, with what `$name` stands for, and who set any of them.
+    fn words(&self, parameter: &str, depth: usize) -> (Vec<String>, Vec<String>) {
+        let (value, by) = self.value(parameter);
+        let (mut words, mut setters) = (Vec::new(), Vec::from_iter(by));
+        for word in split_words(&value) {
+            match whole_reference(&word).filter(|_| depth < DEPTH) {
+                Some(name) => {
+                    let (more, by) = self.words(name, depth + 1);
+                    words.extend(more);
+                    setters.extend(by);
+                }
+                None => words.push(word),
+            }
+        }
+        (words, setters)
+    }
+
+    /// The restrictions of a class of the user's own.
+    fn class(&self, word: &str, depth: usize) -> Option<Vec<String>> {
+        let (classes, _) = self.words("smtpd_restriction_classes", 0);
+        (depth < DEPTH && classes.iter().any(|class| class == word)).then(|| self.words(word, 0).0)
+    }
+
+    /// Whether smtpd(8) finds one of those that it wants: it looks at words alone, and at none behind `permit`.
+    fn closes(&self, words: &[String], depth: usize) -> bool {
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "warn_if_reject" => {
+                    words.next();
+                }
+                "permit" => return false,
+                word if is_closing(word) => return true,
+                word if self
+                    .class(word, depth)
+                    .is_some_and(|class| self.closes(&class, depth + 1)) =>
+                {
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What becomes of a stranger's mail for a stranger. Tables may decide as well: they are not looked into.
+    fn outcome(&self, words: &[String], depth: usize) -> Outcome {
+        let mut only_warns = false;
+        for word in words {
+            let word = word.to_ascii_lowercase();
+            let outcome = match self.class(&word, depth) {
+                Some(class) => self.outcome(&class, depth + 1),
+                None if word == "permit" => Outcome::Admitted,
+                None if is_closing(&word) => Outcome::Refused,
+                None => Outcome::Undecided,
+            };
+            match outcome {
+                Outcome::Undecided => {}
+                Outcome::Refused if only_warns => {}
+                decided => return decided,
+            }
+            only_warns = word == "warn_if_reject";
+        }
+        Outcome::Undecided
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Admitted,
+    Refused,
+    Undecided,
+}
+
+/// The services that run one of these programs.
+fn services<'a>(reader: &'a Reader<'a>, programs: &'a [&str]) -> impl Iterator<Item = Scope<'a>> {
+    let services = applied(master_cf::services(), &reader.master, &reader.services);
+    let runs = |service: &Service| programs.contains(&service.program.as_str());
+    services
+        .into_iter()
+        .filter(runs)
+        .map(|service| Scope { reader, service })
+}
+
+/// `$name`, `${name}` or `$(name)`, and nothing else.
+fn whole_reference(word: &str) -> Option<&str> {
+    let inner = word.strip_prefix('$')?;
+    let braces = inner.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+    let name = braces
+        .or_else(|| inner.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')))
+        .unwrap_or(inner);
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        .then_some(name)
 }
 
 /// virtual(8) and local(8) are fatal when a mailbox may not be as large as a message.
 fn mailbox_limits(reader: &Reader) -> Wrong {
-    let message = number(reader, "message_size_limit").unwrap_or(0);
     let mut wrong = Wrong::new();
-    for parameter in ["virtual_mailbox_limit", "mailbox_size_limit"] {
-        let (Some(variable), Some(limit)) = (variable_of(reader, parameter), number(reader, parameter)) else {
-            continue;
+    for scope in services(reader, &["virtual", "local"]) {
+        let parameter = match scope.service.program.as_str() {
+            "virtual" => "virtual_mailbox_limit",
+            _ => "mailbox_size_limit",
         };
-        if limit > 0 && (limit < message || message == 0) {
+        let (message, message_by) = scope.number("message_size_limit");
+        let (limit, by) = scope.number(parameter);
+        if limit > 0
+            && (limit < message || message == 0)
+            && let Some(variable) = by.or(message_by)
+        {
             let needed = if message == 0 {
                 "0".to_owned()
             } else {
@@ -63,30 +202,36 @@ const CLOSING: [&str; 6] = [
     "check_relay_domains",
 ];
 
+/// In a conditional value (`${name?{a}:{b}}`) any branch may be the one.
+fn is_closing(word: &str) -> bool {
+    let mut parts = word.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    CLOSING.contains(&word) || (word.starts_with('$') && parts.any(|part| CLOSING.contains(&part)))
+}
+
+/// Of every smtpd: both lists are gone through, and mail is taken when neither refuses it.
 fn restrictions(reader: &Reader) -> Wrong {
-    let Some(variable) = variable_of(reader, "smtpd_relay_restrictions") else {
-        return Wrong::new();
-    };
-    let value = &reader.parameters["smtpd_relay_restrictions"].value;
-    let words: Vec<&str> = value.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
-    let closes = words.iter().position(|word| CLOSING.contains(word));
-    let opens = words.iter().position(|word| *word == "permit");
-    let allowed = matches!(
-        reader.values.get("MAILROOM_ALLOW_OPEN_RELAY"),
-        Some(Value::Switch(true))
-    );
-    let reason = match (closes, opens) {
-        _ if value.contains('$') || words.iter().any(|word| word.starts_with("check_")) => return Wrong::new(),
-        (closes, Some(opens)) if !allowed && closes.is_none_or(|closes| opens < closes) => {
+    let allowed = reader.switch("MAILROOM_ALLOW_OPEN_RELAY");
+    let mut wrong = Wrong::new();
+    for scope in services(reader, &["smtpd"]) {
+        let lists = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"].map(|list| scope.words(list, 0));
+        let outcomes = lists.each_ref().map(|(words, _)| scope.outcome(words, 0));
+        let is_open = !outcomes.contains(&Outcome::Refused) && outcomes.contains(&Outcome::Admitted);
+        let reason = if is_open && !allowed {
             "lets everybody relay through this server: put reject_unauth_destination before permit, or set \
              MAILROOM_ALLOW_OPEN_RELAY=yes"
-        }
-        (None, _) if !reader.parameters.contains_key("smtpd_recipient_restrictions") => {
-            "lets nobody in and nobody out: Postfix wants reject_unauth_destination, reject or defer in it"
-        }
-        _ => return Wrong::new(),
-    };
-    vec![(variable, reason.to_owned())]
+        } else if !lists.iter().any(|(words, _)| scope.closes(words, 0)) {
+            "lets nobody in and nobody out: Postfix wants reject_unauth_destination, reject or defer in it, and not \
+             behind permit"
+        } else {
+            continue;
+        };
+        let [(_, relay), (_, recipient)] = lists;
+        let variable = relay.into_iter().chain(recipient).next();
+        wrong.extend(variable.map(|variable| (variable, reason.to_owned())));
+    }
+    // One list may be that of several services.
+    wrong.dedup();
+    wrong
 }
 
 fn relay_login(reader: &Reader) -> Wrong {
@@ -116,21 +261,24 @@ fn public_networks(reader: &Reader) -> Wrong {
     if reader.switch("MAILROOM_ALLOW_OPEN_RELAY") {
         return Wrong::new();
     }
-    let networks = reader.networks().unwrap_or_default();
-    let public = networks
-        .nets
-        .iter()
-        .find(|network| !network.excluded && is_public(network.net));
+    let public = |networks: &Networks| {
+        let mut nets = networks.nets.iter().filter(|network| !network.excluded);
+        nets.find(|network| is_public(network.net)).map(|network| network.net)
+    };
     let reason = |net: IpNet| {
         format!(
             "{net} holds public addresses, whose owners could relay through this server: name private networks or \
              single addresses, or set MAILROOM_ALLOW_OPEN_RELAY=yes"
         )
     };
-    public
-        .map(|network| ("POSTFIX_MYNETWORKS".to_owned(), reason(network.net)))
-        .into_iter()
-        .collect()
+    let in_main_cf = public(&reader.networks().unwrap_or_default());
+    let in_main_cf = in_main_cf.map(|net| ("POSTFIX_MYNETWORKS".to_owned(), reason(net)));
+    let options = reader.services.iter().filter_map(|service| {
+        let (_, value) = service.options.iter().find(|(name, _)| name == "mynetworks")?;
+        let net = public(&network::parse_list(value).ok()?)?;
+        Some((service.origins.first()?.clone(), reason(net)))
+    });
+    in_main_cf.into_iter().chain(options).collect()
 }
 
 /// At least one listener has to be left.
@@ -138,7 +286,7 @@ fn listeners(reader: &Reader) -> Wrong {
     let off: Vec<&str> = reader
         .master
         .iter()
-        .filter(|setting| setting.change == super::master::Change::Off)
+        .filter(|setting| setting.change == Change::Off)
         .map(|setting| setting.variable.as_str())
         .collect();
     match off.last() {

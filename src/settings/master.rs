@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Given, kind::Kind, nearest};
-use crate::postfix::master_cf::{FIELDS, Service};
+use crate::postfix::master_cf::{FIELDS, PROCESS_LIMIT, Service, services};
 use crate::postfix::parameters::{self, Parameters};
 
 /// One change to master.cf.
@@ -33,28 +33,70 @@ pub(super) const OPTIONAL: [&str; 3] = ["smtp_inet", "submission_inet", "submiss
 
 /// Reads one variable; `rest` is its name behind `MAILROOM_MASTER_`.
 pub fn read(variable: &str, rest: &str, value: &str, known: &Parameters) -> Result<MasterSetting, String> {
-    let rest = rest.to_ascii_lowercase();
-    let services = crate::postfix::master_cf::services();
-    let names: Vec<String> = services.iter().map(Service::variable).collect();
-    let belongs = |name: &str| {
-        rest.strip_prefix(name)
-            .is_some_and(|what| what.is_empty() || what.starts_with('_'))
-    };
-    let (service, name) = services
-        .iter()
-        .zip(&names)
-        .filter(|(_, name)| belongs(name))
-        .max_by_key(|(_, name)| name.len())
-        .ok_or_else(|| no_service(&rest, &names))?;
-    let what = rest[name.len()..].trim_start_matches('_');
+    let (service, what) = split(rest).ok_or_else(|| no_service(&rest.to_ascii_lowercase()))?;
     Ok(MasterSetting {
         variable: variable.to_owned(),
-        service: (service.name.clone(), service.kind.clone()),
-        change: change(name, what, value.trim(), known)?,
+        change: change(&service, &what, value.trim(), known)?,
+        service: (service.name, service.kind),
     })
 }
 
-fn no_service(rest: &str, names: &[String]) -> String {
+/// The service that a name behind `MAILROOM_MASTER_` begins with, the longest, and what of it is meant.
+fn split(rest: &str) -> Option<(Service, String)> {
+    let rest = rest.to_ascii_lowercase();
+    let what = |service: &Service| {
+        let what = rest.strip_prefix(&service.variable())?;
+        what.strip_prefix('_')
+            .or_else(|| what.is_empty().then_some(""))
+            .map(str::to_owned)
+    };
+    services()
+        .into_iter()
+        .filter_map(|service| what(&service).map(|what| (service, what)))
+        .min_by_key(|(_, what)| what.len())
+}
+
+/// Whether a name behind `MAILROOM_MASTER_` is one that [`read`] knows.
+pub fn is_known(rest: &str, known: &Parameters) -> bool {
+    split(rest).is_some_and(|(_, what)| field(&what).is_some() || known.find(&what).is_some())
+}
+
+fn field(what: &str) -> Option<usize> {
+    FIELDS.iter().find(|(name, _)| *name == what).map(|(_, place)| *place)
+}
+
+/// The services with these changes, and with those of drop-in files in place of them or beside them.
+pub fn applied(mut services: Vec<Service>, master: &[MasterSetting], own: &[Service]) -> Vec<Service> {
+    for setting in master {
+        let (name, kind) = &setting.service;
+        if setting.change == Change::Off {
+            services.retain(|service| !service.is(name, kind));
+        }
+        for service in services.iter_mut().filter(|service| service.is(name, kind)) {
+            change_service(service, setting);
+        }
+    }
+    for own in own {
+        match services.iter_mut().find(|service| service.is(&own.name, &own.kind)) {
+            Some(service) => service.clone_from(own),
+            None => services.push(own.clone()),
+        }
+    }
+    services
+}
+
+/// Above a service stands who changed it.
+fn change_service(service: &mut Service, setting: &MasterSetting) {
+    match &setting.change {
+        Change::Off => return,
+        Change::Field(place, value) => service.fields[*place].clone_from(value),
+        Change::Option(option, value) => service.set_option(option, value),
+    }
+    service.origins.push(setting.variable.clone());
+}
+
+fn no_service(rest: &str) -> String {
+    let names: Vec<String> = services().iter().map(Service::variable).collect();
     let begins = |name: &str| rest.get(..name.len()).unwrap_or(rest).to_owned();
     let nearest = names
         .iter()
@@ -71,21 +113,17 @@ fn no_service(rest: &str, names: &[String]) -> String {
     }
 }
 
-fn change(service: &str, what: &str, value: &str, known: &Parameters) -> Result<Change, String> {
+fn change(service: &Service, what: &str, value: &str, known: &Parameters) -> Result<Change, String> {
+    let variable = service.variable();
     if what.is_empty() {
         return match value {
-            "off" | "no" if OPTIONAL.contains(&service) => Ok(Change::Off),
+            "off" | "no" if OPTIONAL.contains(&variable.as_str()) => Ok(Change::Off),
             "off" | "no" => Err("cannot be switched off: Postfix does not work without it".to_owned()),
             _ => Err("must be off; name a parameter or a field to change it".to_owned()),
         };
     }
-    if let Some((_, place)) = FIELDS.iter().find(|(name, _)| *name == what) {
-        let number = value.strip_suffix('?').filter(|_| what == "wakeup").unwrap_or(value);
-        return match Kind::Integer.parse(number) {
-            Ok(_) => Ok(Change::Field(*place, value.to_owned())),
-            Err(_) if value == "-" => Ok(Change::Field(*place, value.to_owned())),
-            Err(reason) => Err(reason),
-        };
+    if let Some(place) = field(what) {
+        return field_value(service, place, value).map(|value| Change::Field(place, value));
     }
     let Some(parameter) = known.find(what) else {
         let names = known.names().chain(FIELDS.iter().map(|(name, _)| *name));
@@ -93,7 +131,7 @@ fn change(service: &str, what: &str, value: &str, known: &Parameters) -> Result<
             let name = name.to_ascii_uppercase();
             format!(
                 "; did you mean MAILROOM_MASTER_{}_{name}?",
-                service.to_ascii_uppercase()
+                variable.to_ascii_uppercase()
             )
         });
         return Err(format!(
@@ -103,14 +141,36 @@ fn change(service: &str, what: &str, value: &str, known: &Parameters) -> Result<
     };
     match parameters::owned(parameter) {
         Some(reason) => Err(format!("{parameter} is decided by mailroom: {reason}")),
+        // Gateways are taken out of it, and Dovecot trusts the same networks.
+        None if parameter == "mynetworks" => Err("is the same for every service: set POSTFIX_MYNETWORKS".to_owned()),
         None => Ok(Change::Option(parameter.to_owned(), known.check(parameter, value)?)),
     }
+}
+
+/// A process limit that master.cf fixes is one that the service does not work without (master(5)).
+fn field_value(service: &Service, place: usize, value: &str) -> Result<String, String> {
+    let fixed = &service.fields[place];
+    let (number, unit) = if place == PROCESS_LIMIT {
+        if fixed != "-" && !fixed.starts_with("{{") {
+            return Err(format!(
+                "cannot be changed: {} needs a process limit of {fixed}",
+                service.name
+            ));
+        }
+        (value, "processes")
+    } else {
+        (value.strip_suffix('?').unwrap_or(value), "seconds")
+    };
+    if value != "-" {
+        Kind::Number { unit }.parse(number)?;
+    }
+    Ok(value.to_owned())
 }
 
 /// What a user should know: a parameter that was given does not reach a service whose own `-o` line sets it.
 pub fn shadowed(parameters: &BTreeMap<String, Given>, master: &[MasterSetting]) -> Vec<String> {
     let mut notes = Vec::new();
-    for service in crate::postfix::master_cf::services() {
+    for service in services() {
         for (name, value) in &service.options {
             let Some(given) = parameters
                 .get(name)
@@ -142,7 +202,7 @@ mod tests {
 
     fn known() -> Parameters {
         Parameters::parse(
-            "smtpd_tls_security_level =\nsmtpd_client_restrictions =\nqueue_directory = /x\nmax_idle = 100s\n",
+            "smtpd_tls_security_level =\nsmtpd_client_restrictions =\nmynetworks =\nqueue_directory = /x\nmax_idle = 100s\n",
             "",
         )
     }
@@ -192,6 +252,26 @@ mod tests {
             set("SMTP_UNIX_PROCESS_LIMIT", "many")
                 .unwrap_err()
                 .contains("whole number")
+        );
+        assert!(
+            set("SMTP_UNIX_PROCESS_LIMIT", "-5")
+                .unwrap_err()
+                .contains("whole number")
+        );
+        assert!(set("PICKUP_UNIX_WAKEUP", "-1").unwrap_err().contains("whole number"));
+        assert!(
+            set("QMGR_UNIX_PROCESS_LIMIT", "5")
+                .unwrap_err()
+                .contains("qmgr needs a process limit of 1")
+        );
+        assert_eq!(
+            set("SMTP_INET_SMTPD_TLS_SECURITY_LEVEL", "require"),
+            Ok(Change::Option("smtpd_tls_security_level".into(), "encrypt".into()))
+        );
+        assert!(
+            set("SMTP_INET_MYNETWORKS", "0.0.0.0/0")
+                .unwrap_err()
+                .contains("set POSTFIX_MYNETWORKS")
         );
     }
 

@@ -18,8 +18,9 @@ pub use self::report::{Mistake, Report};
 pub use self::sources::{DropIn, Sources};
 use self::table::{VARIABLES, Variable};
 use crate::layout::RELAY_LOGIN;
+use crate::postfix::main_cf;
 use crate::postfix::master_cf::Service;
-use crate::postfix::parameters::{self, Parameters};
+use crate::postfix::parameters::{self, Parameters, split_words};
 use crate::values::kind::{self, Kind, Value};
 use crate::values::nearest;
 use crate::values::network::Networks;
@@ -55,6 +56,9 @@ impl std::fmt::Debug for Credentials {
         write!(f, "{}:<hidden>", self.username)
     }
 }
+
+/// Types of tables that take their own settings from parameters, `NAME_server_host` (DATABASE_README).
+const ASKED_BY_NAME: [&str; 6] = ["ldap", "memcache", "mongodb", "mysql", "pgsql", "sqlite"];
 
 /// Everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +152,7 @@ struct Reader<'a> {
     ignored: Vec<String>,
     /// Names that nobody knows and that may be meant for a secret's.
     hidden: BTreeSet<String>,
-    /// Services of drop-in files, each with `file:line`.
+    /// Services of drop-in files.
     services: Vec<Service>,
 }
 
@@ -373,13 +377,21 @@ impl<'a> Reader<'a> {
     fn read_parameter(&mut self, name: &str, rest: &str, value: &str) -> Result<(), String> {
         let parameter = match self.known.find(rest) {
             Some(parameter) => parameter.to_owned(),
-            None if self.is_referred_to(rest) => rest.to_ascii_lowercase(),
+            None => rest.to_ascii_lowercase(),
+        };
+        let checked_as = match self
+            .known
+            .find(&parameter)
+            .or_else(|| self.of_own_transport(&parameter))
+        {
+            Some(known) => known.to_owned(),
+            None if self.is_referred_to(&parameter) => parameter.clone(),
             None => return Err(self.unknown(name, "POSTFIX_", rest)),
         };
         if let Some(reason) = parameters::owned(&parameter) {
             return Err(format!("is decided by mailroom: {reason}"));
         }
-        let value = self.known.check(&parameter, value)?;
+        let value = self.known.check(&checked_as, value)?;
         if let Some(other) = self.other_variable_for(&parameter, &value) {
             return Err(format!("sets {parameter}, and so does {other}: keep one of them"));
         }
@@ -408,22 +420,41 @@ impl<'a> Reader<'a> {
             .map(|(variable, _)| variable)
     }
 
-    /// Whether another value uses this name as `$name`, `${name}` or `$(name)`: a parameter of the user's own.
-    fn is_referred_to(&self, rest: &str) -> bool {
-        let name = rest.to_ascii_lowercase();
-        let refers = |value: &String| {
-            value.split('$').skip(1).any(|reference| {
-                let reference = reference.trim_start_matches(['{', '(']);
-                let end = reference
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(reference.len());
-                reference[..end] == name
-            })
+    /// Whether another value makes this name a parameter of the user's own: as `$name`, as a restriction class, or as what
+    /// is asked of the table `ldap:NAME` (ldap_table(5)).
+    fn is_referred_to(&self, name: &str) -> bool {
+        let of_table = |word: &str| {
+            let table = word.split_once(':').filter(|(kind, _)| ASKED_BY_NAME.contains(kind));
+            table.is_some_and(|(_, table)| name.strip_prefix(table).is_some_and(|rest| rest.starts_with('_')))
         };
-        self.environment
-            .iter()
-            .filter(|(other, _)| other.starts_with("POSTFIX_") || other.starts_with("MAILROOM_MASTER_"))
-            .any(|(_, value)| refers(value))
+        let refers = |setting: &str, value: &str| {
+            main_cf::references(value).any(|reference| reference == name)
+                || value
+                    .split([',', ' ', '{', '}'])
+                    .map(|word| word.trim_start_matches("proxy:"))
+                    .any(of_table)
+                || (setting.to_ascii_lowercase().ends_with("smtpd_restriction_classes")
+                    && split_words(value).iter().any(|class| class == name))
+        };
+        let given = self.environment.iter();
+        let given = given.filter(|(other, _)| other.starts_with("POSTFIX_") || other.starts_with("MAILROOM_MASTER_"));
+        let options = self.services.iter().flat_map(|service| &service.options);
+        let arguments = self.services.iter().flat_map(|service| &service.arguments);
+        given
+            .chain(options.map(|(option, value)| (option, value)))
+            .chain(arguments.map(|argument| (argument, argument)))
+            .any(|(setting, value)| refers(setting, value))
+    }
+
+    /// The parameter of all transports behind that of one which a drop-in file adds: `slow_destination_rate_delay` is
+    /// checked as `default_destination_rate_delay`.
+    fn of_own_transport(&self, name: &str) -> Option<&str> {
+        let of = |service: &Service| name.strip_prefix(&service.name)?.strip_prefix('_').map(str::to_owned);
+        self.services.iter().find_map(|service| match of(service)?.as_str() {
+            "time_limit" => self.known.find("command_time_limit"),
+            "initial_destination_concurrency" => self.known.find("initial_destination_concurrency"),
+            rest => self.known.find(&format!("default_{rest}")),
+        })
     }
 
     fn unknown(&mut self, variable: &str, prefix: &str, rest: &str) -> String {
@@ -586,7 +617,8 @@ mod tests {
     fn known() -> Parameters {
         Parameters::parse(
             "myhostname = x\nsmtp_tls_CAfile =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\n\
-             maillog_file =\nvirtual_mailbox_limit = 5\nsmtpd_relay_restrictions = a\n",
+             maillog_file =\nvirtual_mailbox_limit = 5\nsmtpd_relay_restrictions = a\n\
+             smtpd_recipient_restrictions =\nsmtpd_restriction_classes =\n",
             "",
         )
     }
@@ -699,6 +731,57 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(settings.parameters["my_clients"].value, "x");
+        for (name, value, refers) in [
+            (
+                "POSTFIX_MINE",
+                "reject",
+                ("POSTFIX_SMTPD_RESTRICTION_CLASSES", "other, mine"),
+            ),
+            (
+                "POSTFIX_MY_SERVER_HOST",
+                "a.test",
+                ("POSTFIX_SMTP_TLS_CAFILE", "inline:{a=b}, proxy:ldap:my"),
+            ),
+        ] {
+            assert!(read(&[(name, value), refers]).is_ok(), "{name}");
+            assert!(read(&[(name, value)]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_users_own_for_a_service_of_a_drop_in_file() {
+        let known = Parameters::parse(
+            "default_destination_concurrency_limit = 20\ndefault_destination_rate_delay = 0s\ncommand_time_limit = 9s\n",
+            "",
+        );
+        let read = |name: &str, value: &str| {
+            let file = DropIn {
+                path: "/x.cf".into(),
+                text: "slow unix - - n - - smtp -o syslog_name=$our_name\npolicy unix - n n - 0 spawn argv=/p\n"
+                    .to_owned(),
+            };
+            let mut sources = sources(environment(&[(name, value)]));
+            sources.master_cf = vec![file];
+            Settings::read(&sources, &known).map_err(|report| report.0[0].reason.clone())
+        };
+        for (name, value) in [
+            ("POSTFIX_SLOW_DESTINATION_CONCURRENCY_LIMIT", "2"),
+            ("POSTFIX_SLOW_DESTINATION_RATE_DELAY", "1s"),
+            ("POSTFIX_POLICY_TIME_LIMIT", "3600s"),
+            ("POSTFIX_OUR_NAME", "x"),
+        ] {
+            assert!(read(name, value).is_ok(), "{name}: {:?}", read(name, value));
+        }
+        assert!(
+            read("POSTFIX_SLOW_DESTINATION_RATE_DELAY", "x")
+                .unwrap_err()
+                .contains("a time")
+        );
+        assert!(
+            read("POSTFIX_SLOW_NONSENSE", "1")
+                .unwrap_err()
+                .contains("not a parameter")
+        );
     }
 
     #[test]
@@ -767,6 +850,11 @@ mod tests {
             read(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit"), open]).is_err(),
             "smtpd would not start"
         );
+        assert!(
+            refused(&[("POSTFIX_smtpd_relay_restrictions", "permit")])
+                .reason
+                .contains("everybody")
+        );
         let mistake = refused(&[("MAILROOM_RELAYHOST_USERNAME", "me"), ("POSTFIX_RELAYHOST", "[a.test]")]);
         assert!(
             mistake.reason.contains("MAILROOM_RELAYHOST_PASSWORD_FILE"),
@@ -776,6 +864,97 @@ mod tests {
         let off: Vec<(&str, &str)> = off.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         assert!(refused(&off).reason.contains("keep one of them"));
         assert!(read(&off[1..]).is_ok());
+    }
+
+    #[test]
+    fn every_smtpd_is_closed_to_strangers() {
+        const RELAY: &str = "POSTFIX_SMTPD_RELAY_RESTRICTIONS";
+        const RECIPIENT: &str = "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS";
+        const ON_25: &str = "MAILROOM_MASTER_SMTP_INET_SMTPD_RELAY_RESTRICTIONS";
+        let classes = ("POSTFIX_SMTPD_RESTRICTION_CLASSES", "mine");
+        let own = |value| [classes, ("POSTFIX_MINE", value), (RELAY, "mine, reject")];
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[(RELAY, "permit, check_client_access lmdb:/x, reject")], "everybody"),
+            (&[(RELAY, "check_client_access lmdb:/x, permit")], "everybody"),
+            (&[(RELAY, ""), (RECIPIENT, "permit, reject")], "everybody"),
+            (
+                &[(RELAY, "$smtpd_recipient_restrictions"), (RECIPIENT, "permit")],
+                "everybody",
+            ),
+            (&[(ON_25, "permit, reject")], "everybody"),
+            (&own("permit"), "everybody"),
+            (&[(RELAY, "warn_if_reject reject, permit")], "everybody"),
+            (
+                &[("POSTFIX_MUA_RELAY_RESTRICTIONS", "permit_sasl_authenticated")],
+                "nobody",
+            ),
+            (
+                &[(
+                    "MAILROOM_MASTER_SUBMISSION_INET_MUA_RELAY_RESTRICTIONS",
+                    "permit_mynetworks",
+                )],
+                "nobody",
+            ),
+            (&[(RELAY, "warn_if_reject reject_unauth_destination")], "nobody"),
+            (
+                &[(RELAY, "permit_mynetworks"), (RECIPIENT, "permit_mynetworks")],
+                "nobody",
+            ),
+            (&[(RELAY, ""), (RECIPIENT, "$smtpd_relay_restrictions")], "nobody"),
+            (
+                &[("MAILROOM_MASTER_VIRTUAL_UNIX_VIRTUAL_MAILBOX_LIMIT", "5")],
+                "at least 52428800",
+            ),
+        ];
+        for (given, expected) in cases {
+            let report = read(given).expect_err(&format!("{given:?}"));
+            assert_eq!(report.0.len(), 1, "{report}");
+            let Mistake { variable, reason, .. } = &report.0[0];
+            assert!(reason.contains(expected), "{given:?}: {reason}");
+            assert!(given.iter().any(|(name, _)| name == variable), "{given:?}: {variable}");
+        }
+        for given in [
+            &[(
+                RELAY,
+                "check_client_access lmdb:/x, permit_mynetworks, defer_unauth_destination",
+            )][..],
+            &[(RELAY, "permit_mynetworks"), (RECIPIENT, "reject_unauth_destination")],
+            &[(RELAY, "${x?{permit}:{permit_mynetworks, reject}}"), ("POSTFIX_X", "")],
+            &own("permit_mynetworks"),
+            &[(ON_25, "permit_mynetworks, reject")],
+        ] {
+            assert!(read(given).is_ok(), "{given:?}: {:?}", read(given));
+        }
+        let open = [own("permit").as_slice(), &[("MAILROOM_ALLOW_OPEN_RELAY", "yes")]].concat();
+        assert!(read(&open).is_ok(), "smtpd starts, and relays for all");
+    }
+
+    #[test]
+    fn drop_in_services_are_closed_to_strangers() {
+        let read = |text: &str| {
+            let file = DropIn {
+                path: "/etc/mailroom/master.cf.d/x.cf".into(),
+                text: format!("# x\n2525 inet n - n - - smtpd\n{text}"),
+            };
+            let sources = Sources {
+                master_cf: vec![file],
+                ..Sources::default()
+            };
+            Settings::read(&sources, &known())
+        };
+        for (text, expected) in [
+            ("  -o mynetworks=0.0.0.0/0\n", "holds public addresses"),
+            (
+                "  -o { smtpd_relay_restrictions = permit_mynetworks, permit }\n",
+                "everybody",
+            ),
+            ("  -o smtpd_relay_restrictions=\n", "nobody"),
+        ] {
+            let mistake = read(text).unwrap_err().0.remove(0);
+            assert_eq!(mistake.variable, "/etc/mailroom/master.cf.d/x.cf:2");
+            assert!(mistake.reason.contains(expected), "{mistake:?}");
+        }
+        assert!(read("  -o mynetworks=127.0.0.0/8\n").is_ok());
     }
 
     #[test]
