@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::postfix::parameters::Parameters;
-use crate::settings::{DropIn, Environment, Mistake, PREFIXES, Sources, noise, table};
+use crate::settings::{DropIn, Environment, Mistake, PREFIXES, Sources, dovecot, master, noise, table};
 use crate::values::kind;
 
 /// Where drop-in files lie: in `main.cf.d`, `master.cf.d` and `dovecot.d`.
@@ -33,13 +33,10 @@ fn read_secrets(environment: &Environment, known: &Parameters, read: impl Fn(&Pa
             continue;
         };
         sources.environment.remove(name);
-        if environment.contains_key(base) {
-            mistake(
-                &mut sources,
-                name,
-                path,
-                format!("is given, and so is {base}: keep one of them"),
-            );
+        let is_same = |other: &&String| *other == base || table::own_name(other) == table::own_name(base);
+        if let Some(other) = environment.keys().find(is_same) {
+            let reason = format!("is given, and so is {other}: keep one of them");
+            mistake(&mut sources, name, path, reason);
             continue;
         }
         let content = match read(Path::new(path)) {
@@ -71,21 +68,29 @@ fn mistake(sources: &mut Sources, variable: &str, value: &str, reason: String) {
 
 /// The files of a directory, by name. Hidden ones are left out: Kubernetes keeps its own there.
 fn drop_ins(sources: &mut Sources, directory: &Path) -> Vec<DropIn> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
+    let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let reason = format!("cannot be read: {error}");
+            mistake(sources, &directory.display().to_string(), "", reason);
+            return Vec::new();
+        }
     };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.is_file()
-                && !path
-                    .file_name()
-                    .is_some_and(|name| name.to_string_lossy().starts_with('.'))
-        })
-        .collect();
+    let is_hidden = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    };
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| !path.is_dir() && !is_hidden(path));
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
+        // An editor's 10.cf~ would come after 10.cf, and win.
+        if !path.extension().is_some_and(|of| of == "cf" || of == "conf") {
+            sources.skipped.push(path);
+            continue;
+        }
         match fs::read_to_string(&path) {
             Ok(text) => found.push(DropIn { path, text }),
             Err(error) => mistake(
@@ -99,22 +104,25 @@ fn drop_ins(sources: &mut Sources, directory: &Path) -> Vec<DropIn> {
     found
 }
 
-/// The name that `<NAME>_FILE` stands for, if there is a setting of that name.
+/// The name that `<NAME>_FILE` stands for, if there is a setting of that name. A setting whose own name ends so is itself.
 fn stands_for<'a>(name: &'a str, value: &str, known: &Parameters) -> Option<&'a str> {
     let base = name.strip_suffix("_FILE").or_else(|| name.strip_suffix("_file"))?;
     let (prefix, rest) = PREFIXES
         .iter()
         .find_map(|prefix| Some((*prefix, base.strip_prefix(prefix)?)))?;
-    let is_setting = |name: &str, rest: &str| {
-        table::variable(name).is_some()
-            || match prefix {
-                "POSTFIX_" => known.find(rest).is_some(),
-                "MAILROOM_" => rest.starts_with("MASTER_"),
-                _ => !rest.is_empty(),
+    let full = &name[prefix.len()..];
+    let is_known = |name: &str, rest: &str| {
+        let in_table = table::variable(table::own_name(name)).is_some();
+        in_table
+            || match (prefix, rest.strip_prefix("MASTER_")) {
+                ("POSTFIX_", _) => known.find(rest).is_some(),
+                ("MAILROOM_", Some(rest)) => master::is_known(rest, known),
+                ("DOVECOT_", _) => dovecot::is_path_of_a_file(rest),
+                _ => false,
             }
     };
-    let exact = prefix == "POSTFIX_" && is_setting(name, &name[prefix.len()..]);
-    (!exact && is_setting(base, rest) && !noise::is_noise(rest, value)).then_some(base)
+    let may_be = prefix == "DOVECOT_" && !rest.is_empty() && !noise::is_noise(full, value);
+    (!is_known(name, full) && (is_known(base, rest) || may_be)).then_some(base)
 }
 
 #[cfg(test)]
@@ -123,7 +131,10 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Sources {
         let environment = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let known = Parameters::parse("smtpd_tls_dh1024_param_file =\nrelayhost =\na =\nb =\n", "");
+        let known = Parameters::parse(
+            "smtpd_tls_dh1024_param_file =\nrelayhost =\na =\nb =\nsyslog_name =\nsmtp_tls_cert_file =\n",
+            "",
+        );
         read_secrets(&environment, &known, |path| match path.to_str() {
             Some("/secret") => Ok("hunter2\n".to_owned()),
             Some("/windows") => Ok("hunter2\r\n".to_owned()),
@@ -153,11 +164,71 @@ mod tests {
     }
 
     #[test]
+    fn settings_whose_own_names_end_so_are_themselves() {
+        for name in [
+            "DOVECOT_SSL_CLIENT_CA_FILE",
+            "DOVECOT_PROTOCOL__IMAP__SSL_CLIENT_KEY_FILE",
+            "DOVECOT_ssl_client_cert_file",
+            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_CERT_FILE",
+            "MAILROOM_MASTER_SMTP_UNIX_NONSENSE_FILE",
+            "DOVECOT_SERVICE_PORT_FILE",
+        ] {
+            let sources = read(&[(name, "/secret")]);
+            assert_eq!(
+                sources.environment.get(name).map(String::as_str),
+                Some("/secret"),
+                "{name}"
+            );
+            assert!(sources.secrets.is_empty() && sources.mistakes.is_empty(), "{name}");
+        }
+        for base in [
+            "DOVECOT_SSL_CLIENT_CA_FILE",
+            "DOVECOT_DOVEADM_PASSWORD",
+            "POSTFIX_relayhost",
+            "MAILROOM_MASTER_SMTP_UNIX_SYSLOG_NAME",
+        ] {
+            let sources = read(&[(&format!("{base}_FILE"), "/secret")]);
+            assert_eq!(
+                sources.environment.get(base).map(String::as_str),
+                Some("hunter2"),
+                "{base}"
+            );
+        }
+        // A docker link to `postfix` has such a value in POSTFIX_NAME.
+        let sources = read(&[("POSTFIX_SYSLOG_NAME_FILE", "/run/secrets/missing")]);
+        assert!(sources.mistakes[0].reason.starts_with("cannot be read"));
+    }
+
+    #[test]
+    fn drop_in_files_by_the_ends_of_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["20.cf", "10.conf", "10.cf~", "README", ".hidden.cf"] {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        fs::create_dir(directory.path().join("..data.cf")).unwrap();
+        let mut sources = Sources::default();
+        let found = drop_ins(&mut sources, directory.path());
+        let texts: Vec<&str> = found.iter().map(|file| file.text.as_str()).collect();
+        assert_eq!(texts, ["10.conf", "20.cf"]);
+        assert_eq!(sources.skipped.len(), 2);
+        assert!(drop_ins(&mut sources, &directory.path().join("none")).is_empty() && sources.mistakes.is_empty());
+        drop_ins(&mut sources, &directory.path().join("README"));
+        std::os::unix::fs::symlink("/nonexistent", directory.path().join("30.cf")).unwrap();
+        drop_ins(&mut sources, directory.path());
+        let told: Vec<&str> = sources
+            .mistakes
+            .iter()
+            .map(|mistake| mistake.variable.as_str())
+            .collect();
+        assert!(told[0].ends_with("/README") && told[1].ends_with("/30.cf"), "{told:?}");
+    }
+
+    #[test]
     fn mistakes_name_the_variable_and_never_the_content() {
         let sources = read(&[
             ("POSTFIX_A_FILE", "/missing"),
             ("POSTFIX_B_FILE", "/two"),
-            ("POSTFIX_RELAYHOST", "x"),
+            ("POSTFIX_relayhost", "x"),
             ("POSTFIX_RELAYHOST_FILE", "/secret"),
         ]);
         let told: Vec<_> = sources
@@ -167,6 +238,6 @@ mod tests {
             .collect();
         assert!(told[0].starts_with("POSTFIX_A_FILE cannot be read"), "{told:?}");
         assert!(told[1].contains("must be one line"), "{told:?}");
-        assert!(told[2].contains("so is POSTFIX_RELAYHOST"), "{told:?}");
+        assert!(told[2].contains("so is POSTFIX_relayhost"), "{told:?}");
     }
 }

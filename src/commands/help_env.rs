@@ -1,11 +1,12 @@
 //! `mailroom help-env`: every variable, from the table that also reads them.
 
+use crate::postfix::parameters::owned_markdown;
 use crate::settings::table::{VARIABLES, json_schema, markdown};
 
-/// The table for a reader, as Markdown for the README, or as a JSON schema.
+/// The table for a reader, as Markdown for the README (with the parameters that cannot be set), or as a JSON schema.
 pub fn text(as_markdown: bool, as_json: bool) -> String {
     if as_markdown {
-        return markdown();
+        return format!("{}\n{}", markdown(), owned_markdown());
     }
     if as_json {
         return format!("{:#}\n", json_schema());

@@ -1,10 +1,15 @@
 //! The main.cf parameters: those that the installed Postfix knows, what each may hold, and those that Mailroom decides
 //! itself.
 
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use self::bounds::{FROM_ONE, NEVER_EMPTY, WITHIN};
 
 use crate::settings::table::VARIABLES;
 use crate::values::kind::{Kind, Value};
+use crate::values::network;
 
 /// The parameters of the installed Postfix, and the types of tables that it can read.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,8 @@ impl Parameters {
     ///
     /// A value with `$` stands for others and is left to Postfix; so is what no type is known of.
     pub fn check(&self, name: &str, value: &str) -> Result<String, String> {
+        let without_host_bits = NETWORKS.contains(&name).then(|| network::without_host_bits(value));
+        let value = without_host_bits.transpose()?.unwrap_or_else(|| value.to_owned());
         let value = value.trim();
         balanced(value)?;
         if value.split(char::is_whitespace).any(|word| word.starts_with('#')) {
@@ -78,6 +85,11 @@ impl Parameters {
             return Ok(value.to_owned());
         }
         self.check_tables(name, value)?;
+        let value = self.checked_by_kind(name, value)?;
+        self.within_bounds(name, &value).map(|()| value)
+    }
+
+    fn checked_by_kind(&self, name: &str, value: &str) -> Result<String, String> {
         match self.kind(name) {
             Some(kind) => kind.parse(value).map(|parsed| match parsed {
                 Value::Text(text) => text,
@@ -88,9 +100,10 @@ impl Parameters {
         }
     }
 
-    /// Checks the tables that a value of a variable of the table names.
-    pub fn check_tables_of(&self, parameter: Option<&str>, value: &Value) -> Result<(), String> {
+    /// Checks what the kind of a variable of the table leaves open.
+    pub fn check_read(&self, parameter: Option<&str>, value: &Value) -> Result<(), String> {
         match (parameter, value) {
+            (Some(name), Value::Number(number)) => self.within_bounds(name, &number.to_string()),
             (Some(name), Value::Text(text)) => self.check(name, text).map(|_| ()),
             (Some(name), Value::Networks(networks)) => networks
                 .tables
@@ -123,6 +136,32 @@ impl Parameters {
             return self.kind_of(other);
         }
         kind_of_default(default)
+    }
+
+    /// A value beyond what Postfix's programs accept is fatal to them.
+    fn within_bounds(&self, name: &str, value: &str) -> Result<(), String> {
+        if value.is_empty() && NEVER_EMPTY.contains(&name) {
+            return Err("must not be empty".to_owned());
+        }
+        let default = self.default_of(name);
+        let is_number = matches!(self.kind(name), Some(Kind::Integer | Kind::Number { .. } | Kind::Time));
+        let within = WITHIN.iter().find(|(bound, ..)| *bound == name);
+        let (min, max) = match within {
+            Some((_, min, max)) => (*min, *max),
+            None if FROM_ONE.contains(&name) => (1, i64::MAX),
+            None => match default
+                .strip_prefix('$')
+                .filter(|other| is_name(other) && *other != name)
+            {
+                Some(other) => return self.within_bounds(other, value),
+                None => (0, i64::MAX),
+            },
+        };
+        match whole(value, default).filter(|_| is_number) {
+            Some(number) if number < min => Err(format!("must be at least {min}")),
+            Some(number) if number > max => Err(format!("must be at most {max}")),
+            _ => Ok(()),
+        }
     }
 
     /// Tables of a type that is not installed are fatal to whatever process looks them up.
@@ -206,6 +245,21 @@ fn balanced(value: &str) -> Result<(), String> {
     }
 }
 
+/// A number, or a time in seconds; one without a unit has that of the default (postconf(5)).
+fn whole(value: &str, default: &str) -> Option<i64> {
+    let units = ['s', 'm', 'h', 'd', 'w'];
+    let digits = value.trim_end_matches(units);
+    let unit = if digits.len() < value.len() { value } else { default };
+    let seconds = match unit.chars().last() {
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        Some('w') => 604_800,
+        _ => 1,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(seconds)
+}
+
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -234,6 +288,18 @@ const FREE: &[&str] = &[
     "maillog_file_permissions",
     "milter_protocol",
     "postscreen_dnsbl_threshold",
+];
+
+/// Lists of networks besides mynetworks, in which names and patterns may stand, too.
+const NETWORKS: &[&str] = &[
+    "permit_mx_backup_networks",
+    "qmqpd_authorized_clients",
+    "smtpd_authorized_verp_clients",
+    "smtpd_authorized_xclient_hosts",
+    "smtpd_authorized_xforward_hosts",
+    "smtpd_client_event_limit_exceptions",
+    "smtpd_forbid_bare_newline_exclusions",
+    "smtpd_sasl_exceptions_networks",
 ];
 
 /// Types of tables that Postfix has, installed or not (DATABASE_README).
@@ -398,6 +464,22 @@ const OWNED: &[(&str, &str)] = &[
     ("virtual_uid_maps", MAILBOXES),
 ];
 
+/// These parameters and why they cannot be set, as Markdown, as it stands in the README.
+pub fn owned_markdown() -> String {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, reason) in OWNED {
+        match by_reason.iter_mut().find(|(there, _)| there == reason) {
+            Some((_, names)) => names.push(name),
+            None => by_reason.push((reason, vec![name])),
+        }
+    }
+    let row = |(reason, names): &(&str, Vec<&str>)| format!("| `{}` | {reason} |\n", names.join("` `"));
+    let header = "| Parameters | Why they are not for you to set |\n|---|---|\n";
+    std::iter::once(header.to_owned())
+        .chain(by_reason.iter().map(row))
+        .collect()
+}
+
 /// Why a parameter cannot be set, for those that Mailroom decides.
 pub fn owned(name: &str) -> Option<&'static str> {
     OWNED
@@ -414,9 +496,19 @@ mod tests {
         Parameters::parse(
             "myhostname = a.b\nsmtp_tls_CAfile =\nbroken\nbiff = yes\nmax_idle = 100s\nmax_use = 100\n\
              lmtp_x_limit = $max_use\nsmtpd_timeout = ${stress?{10}:{300}}s\nsmtpd_hard_error_limit = ${stress?{1}:{20}}\n\
-             virtual_alias_maps = $virtual_maps\nmilter_default_action = tempfail\n",
+             virtual_alias_maps = $virtual_maps\ninitial_destination_concurrency = 5\n\
+             smtp_initial_destination_concurrency = $initial_destination_concurrency\nmaximal_queue_lifetime = 5d\nmilter_default_action = tempfail\n",
             "lmdb\ninline\nregexp\nproxy\nunionmap\n",
         )
+    }
+
+    #[test]
+    fn the_readme_holds_what_cannot_be_set() {
+        let readme = include_str!("../../README.md");
+        assert!(
+            readme.contains(&owned_markdown()),
+            "README.md is stale: replace its second table of parameters by that of `mailroom help-env --markdown`"
+        );
     }
 
     #[test]
@@ -427,6 +519,47 @@ mod tests {
             parameters().find("mua_client_restrictions"),
             Some("mua_client_restrictions")
         );
+    }
+
+    #[test]
+    fn what_ends_a_process_is_out_of_bounds() {
+        let refused = |name: &str, value: &str| parameters().check(name, value).expect_err(value);
+        for name in [
+            "smtpd_hard_error_limit",
+            "max_idle",
+            "smtp_initial_destination_concurrency",
+        ] {
+            assert_eq!(refused(name, "0"), "must be at least 1", "{name}");
+        }
+        assert_eq!(refused("lmtp_x_limit", "-1"), "must be at least 1");
+        assert_eq!(refused("maximal_queue_lifetime", "101"), "must be at most 8640000");
+        assert_eq!(refused("smtpd_banner", ""), "must not be empty");
+        for (name, value) in [
+            ("maximal_queue_lifetime", "100d"),
+            ("maximal_queue_lifetime", "200h"),
+            ("smtpd_timeout", "1"),
+        ] {
+            assert!(parameters().check(name, value).is_ok(), "{name}");
+        }
+        let limit = VARIABLES
+            .iter()
+            .find(|variable| variable.parameter == Some("default_process_limit"));
+        assert!(
+            parameters()
+                .check_read(limit.and_then(|limit| limit.parameter), &Value::Number(0))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn networks_of_other_lists_lose_their_host_bits() {
+        let check = |value: &str| parameters().check("smtpd_client_event_limit_exceptions", value);
+        let value = "$mynetworks, 10.0.0.1/8, !2001:db8::1/32, .example.org, cidr:/n, 10.0.0.1";
+        assert_eq!(
+            check(value).unwrap(),
+            "$mynetworks, 10.0.0.0/8, ![2001:db8::]/32, .example.org, cidr:/n, 10.0.0.1"
+        );
+        assert!(check("10.0.0.0/99").unwrap_err().contains("prefix length"));
     }
 
     #[test]

@@ -17,6 +17,33 @@ pub struct DovecotSetting {
     pub value: String,
 }
 
+const TRUST: &str = "trusted networks alone may send passwords in clear; POSTFIX_MYNETWORKS names them";
+
+/// Settings that cannot be set anywhere, and why.
+const OWNED_EVERYWHERE: [(&str, &str); 2] = [("auth_allow_cleartext", TRUST), ("login_trusted_networks", TRUST)];
+
+/// Settings that hold the path of a file by their own names, at the top or in a block (Dovecot 2.4, doveconf -a).
+const PATHS: [&str; 12] = [
+    "crypt_global_public_key_file",
+    "crypt_private_key_file",
+    "lua_file",
+    "ssl_client_ca_file",
+    "ssl_client_cert_file",
+    "ssl_client_key_file",
+    "ssl_server_alt_cert_file",
+    "ssl_server_alt_key_file",
+    "ssl_server_ca_file",
+    "ssl_server_cert_file",
+    "ssl_server_dh_file",
+    "ssl_server_key_file",
+];
+
+/// Whether a name behind `DOVECOT_` is that of such a setting.
+pub fn is_path_of_a_file(rest: &str) -> bool {
+    let name = rest.rsplit("__").next().unwrap_or(rest).to_ascii_lowercase();
+    PATHS.contains(&name.as_str())
+}
+
 const ACCOUNTS: &str = "accounts and mailboxes are provisioned together with Postfix's";
 
 /// Settings that cannot be set at the top, and why.
@@ -70,7 +97,8 @@ pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, S
                 .to_owned(),
         );
     }
-    if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| levels.is_empty() && *owned == name) {
+    let at_the_top = OWNED.iter().filter(|_| levels.is_empty());
+    if let Some((_, reason)) = at_the_top.chain(&OWNED_EVERYWHERE).find(|(owned, _)| *owned == name) {
         return Err(format!("is decided by mailroom: {reason}"));
     }
     let blocks = levels.chunks(2).map(|pair| {
@@ -166,6 +194,16 @@ mod tests {
     #[test]
     fn owned_and_odd_ones_are_refused() {
         assert!(read("X", "LISTEN", "*").unwrap_err().contains("POSTFIX_INET_PROTOCOLS"));
+        for name in [
+            "AUTH_ALLOW_CLEARTEXT",
+            "protocol__imap__auth_allow_cleartext",
+            "LOGIN_TRUSTED_NETWORKS",
+        ] {
+            assert!(
+                read("X", name, "yes").unwrap_err().contains("POSTFIX_MYNETWORKS"),
+                "{name}"
+            );
+        }
         for odd in ["", "A__B", "SERVICE____X", "A B", "PASSDB__x }__y"] {
             assert!(read("X", odd, "1").unwrap_err().contains("DOVECOT_<SETTING>"), "{odd}");
         }

@@ -25,6 +25,7 @@ fn mistake(file: &DropIn, number: usize, value: &str, reason: &str) -> Mistake {
 
 /// `name = value` lines; one that begins with white space continues the one before it (postconf(5)).
 pub fn main_cf(file: &DropIn) -> Vec<Result<Line, Mistake>> {
+    let blanks = |(number, line): (usize, String)| (number, line.replace('\t', " "));
     let read = |(number, line): (usize, String)| match line.split_once('=') {
         _ if kind::one_line(&line).is_err() => Err(mistake(file, number, "", "holds control characters")),
         Some((name, value)) if !name.trim().is_empty() => Ok(Line {
@@ -34,7 +35,11 @@ pub fn main_cf(file: &DropIn) -> Vec<Result<Line, Mistake>> {
         }),
         _ => Err(mistake(file, number, &line, "must be name = value")),
     };
-    master_cf::logical_lines(&file.text).into_iter().map(read).collect()
+    master_cf::logical_lines(&file.text)
+        .into_iter()
+        .map(blanks)
+        .map(read)
+        .collect()
 }
 
 /// Services as in master.cf.
@@ -50,7 +55,7 @@ mod tests {
     fn lines_and_mistakes_say_where() {
         let file = DropIn {
             path: "/etc/mailroom/main.cf.d/a.cf".into(),
-            text: "# x\na = 1,\n  2\n\nb=\nnonsense\n".to_owned(),
+            text: "# x\na\t=\t1,\n\t2\n\nb=\nnonsense\n".to_owned(),
         };
         let lines = main_cf(&file);
         let first = lines[0].as_ref().unwrap();

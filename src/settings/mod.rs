@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
             let read = variable
                 .kind
                 .parse(text)
-                .and_then(|value| self.known.check_tables_of(variable.parameter, &value).map(|()| value));
+                .and_then(|value| self.known.check_read(variable.parameter, &value).map(|()| value));
             match read {
                 Ok(value) => {
                     self.values.insert(variable.name, value);
@@ -526,6 +526,12 @@ impl<'a> Reader<'a> {
                     .map(|name| format!("Ignored: {name}, of Kubernetes or a docker link")),
             );
         }
+        notes.extend(
+            sources
+                .skipped
+                .iter()
+                .map(|path| format!("Not read: {}, whose name ends in neither .cf nor .conf", path.display())),
+        );
         let username = self.text("MAILROOM_RELAYHOST_USERNAME");
         let relay_credentials = (!username.is_empty()).then(|| Credentials {
             username,

@@ -27,6 +27,8 @@ pub struct Sources {
     pub master_cf: Vec<DropIn>,
     /// Files of Dovecot settings.
     pub dovecot: Vec<DropIn>,
+    /// Files beside these that are none, by their names.
+    pub skipped: Vec<PathBuf>,
     /// What could not be read.
     pub mistakes: Vec<Mistake>,
 }

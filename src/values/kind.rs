@@ -270,10 +270,11 @@ fn time_zone(text: &str) -> Result<String, String> {
     if text.is_empty() || text == "UTC" {
         return Ok("UTC".to_owned());
     }
-    if jiff::tz::TimeZone::get(text).is_ok() {
-        return Ok(text.to_owned());
-    }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+    // The C library, whose names these become, goes by case.
+    if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(text)) {
+        return Ok(name.clone());
+    }
     let nearest = suggestion(text, names.iter().map(String::as_str));
     Err(format!(
         "must be the name of a time zone, such as Europe/Berlin{nearest}"
@@ -338,6 +339,14 @@ mod tests {
     fn a_second_line_is_refused() {
         assert!(refused(Kind::Text, "a\nb = c").contains("one line"));
         refused(Kind::Text, "a\0b");
+    }
+
+    #[test]
+    fn time_zones_are_called_by_their_own_names() {
+        for (given, own) in [("europe/berlin", "Europe/Berlin"), ("utc", "UTC"), ("", "UTC")] {
+            assert_eq!(Kind::TimeZone.parse(given), Ok(Value::Text(own.into())));
+        }
+        assert!(refused(Kind::TimeZone, "Europe/Berln").ends_with("did you mean Europe/Berlin?"));
     }
 
     #[test]

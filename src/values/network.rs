@@ -88,6 +88,38 @@ pub fn parse_list(text: &str) -> Result<Networks, String> {
     Ok(networks)
 }
 
+/// A list in which networks stand beside names, patterns and tables, its networks as Postfix wants them: while one has
+/// host bits the whole list does nothing.
+pub fn without_host_bits(list: &str) -> Result<String, String> {
+    let is_network = |word: &str| {
+        let address = word
+            .trim_start_matches(['!', '['])
+            .split(['/', ']'])
+            .next()
+            .unwrap_or_default();
+        word.contains('/') && address.parse::<IpAddr>().is_ok()
+    };
+    let normal = |word: &str| {
+        let Network { net, excluded, .. } = parse(word)?;
+        let sign = if excluded { "!" } else { "" };
+        Ok::<_, String>(match net.addr() {
+            IpAddr::V4(_) => format!("{sign}{net}"),
+            IpAddr::V6(v6) => format!("{sign}[{v6}]/{}", net.prefix_len()),
+        })
+    };
+    let separates = |c: char| c == ',' || c.is_whitespace();
+    let words = list.split_inclusive(separates).map(|part| {
+        let word = part.trim_end_matches(separates);
+        let text = if is_network(word) {
+            normal(word)?
+        } else {
+            word.to_owned()
+        };
+        Ok(text + &part[word.len()..])
+    });
+    words.collect()
+}
+
 /// `/file`, or the name of a type (behind `proxy:` perhaps), a colon and a path.
 fn is_table(entry: &str) -> bool {
     let entry = entry.strip_prefix('!').unwrap_or(entry);

@@ -58,6 +58,10 @@ env -i "${{kept[@]}}" /usr/local/bin/mailroom check""", check=False)
     assert done.stderr == "" and "all is well" in done.stdout
     assert int(done.stdout.split()[0]) > 900
     assert {each: reason for each, reason in refused.items() if not reason.startswith(tuple(REASONS))} == {}
+    documented = checker.exec("mailroom", "help-env", "--markdown").stdout.split("| Parameters |")[1]
+    documented = {f"POSTFIX_{each.upper()}" for each in re.findall(r"`(\w+)`", documented)}
+    decided = {each for each, reason in refused.items() if reason.startswith(REASONS[0])}
+    assert decided and decided <= documented, decided - documented
     print(len(refused), "parameters are refused, each with its reason")
 
 
