@@ -1,5 +1,7 @@
-"""Servers and clients for the system tests: containers on a docker network without a way out."""
+"""Servers and clients for the system tests: containers on a docker network without a way out. What a test starts is
+removed when it ends."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -13,6 +15,8 @@ CLIENT_IMAGE = "mailroom-test"
 LABEL = "mailroom-test"
 WORK = Path(os.environ["WORK"])
 DEADLINE = 30
+# There is no buildx beside the client here.
+os.environ["DOCKER_BUILDKIT"] = "0"
 
 
 def docker(*arguments, check=True, input=None, timeout=120):
@@ -25,13 +29,13 @@ def docker(*arguments, check=True, input=None, timeout=120):
 
 
 def until(condition, what, deadline=DEADLINE):
-    """Waits until condition() returns something true, and returns it."""
+    """Waits until condition() returns something true, and returns it. What is waited for is a text, or gives one."""
     end = time.monotonic() + deadline
     while True:
         result = condition()
         if result:
             return result
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
+        assert time.monotonic() < end, f"not within {deadline} s: {what() if callable(what) else what}"
         time.sleep(0.05)
 
 
@@ -67,7 +71,7 @@ class Container:
             assert self.inspect("{{.State.Running}}") == "true", self.logs()
             return self.exec("/healthcheck", check=False).returncode == 0
 
-        until(healthy, f"healthy: {self.logs()}")
+        until(healthy, lambda: f"healthy: {self.logs()}")
         return self
 
     def wait_for_log(self, text):
@@ -93,13 +97,49 @@ def telnet(server, port, *exchanges, host="localhost"):
     return (seen + process.communicate(timeout=30)[0]).decode()
 
 
+# Begins a message and goes no further, until it is told to.
+BEGIN = """
+import smtplib, sys
+smtp = smtplib.SMTP(sys.argv[1], 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+smtp.docmd("RCPT", "TO:<user@metabuilder.local>"); print(smtp.docmd("DATA")[0], flush=True)
+if sys.stdin.readline():
+    smtp.send("Subject: begun\\r\\n\\r\\nx\\r\\n.\\r\\n"); print(smtp.getreply()[0], flush=True)
+"""
+
+
+@contextlib.contextmanager
+def in_data(client, host):
+    """A session in the middle of DATA. A line typed into it ends the message; its answer is printed."""
+    talk = subprocess.Popen(["docker", "exec", "-i", client.id, "python3", "-c", BEGIN, host], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert talk.stdout.readline() == "354\n"
+        yield talk
+    finally:
+        talk.kill()
+
+
+def slowest_greeting(client, host, connections):
+    """Connects that many times to port 25, each time to be greeted; returns the longest time in seconds."""
+    return float(client.python(f"""
+import socket, time
+slowest = 0
+for _ in range({connections}):
+    begun = time.monotonic()
+    with socket.create_connection(("{host}", 25), timeout=5) as s:
+        assert s.recv(100).startswith(b"220 ")
+    slowest = max(slowest, time.monotonic() - begun)
+print(slowest)
+""").stdout)
+
+
 class Lab:
-    """One network, and the containers that were started on it."""
+    """One network, and the containers and volumes that were made for it."""
 
     def __init__(self, internal=True):
         self.network = name("net")
         docker("network", "create", "--label", LABEL, *(["--internal"] if internal else []), self.network)
-        self.containers = []
+        self.containers, self.volumes = [], []
 
     def run(self, image, *arguments, options=(), network=None):
         container = name("c")
@@ -110,11 +150,11 @@ class Lab:
         self.containers.append(id)
         return Container(id, container)
 
-    def server(self, *, env=None, options=(), alias="postfix", network=None, healthy=True):
+    def server(self, *, env=None, options=(), alias="postfix", network=None, healthy=True, image=IMAGE):
         env = {} if env is None else env
         variables = [part for pair in env.items() for part in ("-e", "=".join(pair))]
         aliases = ["--network-alias", alias, "--label", f"alias={alias}"] if network is None else []
-        server = self.run(IMAGE, options=[*variables, *aliases, *options], network=network)
+        server = self.run(image, options=[*variables, *aliases, *options], network=network)
         return server.wait_until_healthy() if healthy else server
 
     def client(self):
@@ -137,11 +177,18 @@ class Lab:
     def volume(self):
         volume = name("v")
         docker("volume", "create", "--label", LABEL, volume)
+        self.volumes.append(volume)
         return volume
 
+    def remove(self, containers=0, volumes=0):
+        """Removes what was made after the first so many."""
+        for command, made, kept in [("rm", self.containers, containers), ("volume rm", self.volumes, volumes)]:
+            if made[kept:]:
+                docker(*command.split(), "-fv" if command == "rm" else "-f", *made[kept:], check=False)
+            del made[kept:]
+
     def close(self):
-        if self.containers:
-            docker("rm", "-fv", *self.containers, check=False)
+        self.remove()
         docker("network", "rm", self.network, check=False)
 
 
@@ -150,6 +197,18 @@ def lab():
     lab = Lab()
     yield lab
     lab.close()
+
+
+@pytest.fixture(autouse=True)
+def tidy(request):
+    """What a test has made on the module's network ends with it; what the module's fixtures have made stays."""
+    if "lab" not in request.fixturenames:
+        yield
+        return
+    lab = request.getfixturevalue("lab")
+    kept = len(lab.containers), len(lab.volumes)
+    yield
+    lab.remove(*kept)
 
 
 @pytest.fixture
@@ -184,7 +243,7 @@ def pytest_terminal_summary(terminalreporter):
     if not test_faults.ROWS:
         return
     terminalreporter.section("faults")
-    line = "{:<42} {:>7} {:>5} {:>11} {:>8}  {}".format
+    line = "{:<47} {:>7} {:>5} {:>11} {:>8}  {}".format
     terminalreporter.write_line(line("fault", "acked", "lost", "duplicated", "healthy", ""))
     for fault, acked, lost, duplicated, seconds, note in test_faults.ROWS:
         shown = f"{seconds:.2f} s" if seconds != "" else ""

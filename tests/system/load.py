@@ -4,9 +4,13 @@ usage: load.py HOST THREADS DIRECTORY [PORT]
 
 Every thread appends to DIRECTORY/acked and ends when DIRECTORY/stop exists. Half of the messages go to `user`, whose mail
 virtual(8) delivers, half to `relay`, whose mail goes by LMTP. Where PORT is not given, three of four threads use 25
-without login, the fourth 587 with STARTTLS and login.
+without login, the fourth 587 with STARTTLS and login, and two more read by IMAP over TLS.
+
+After a message's final dot its id goes to DIRECTORY/acked (250), DIRECTORY/refused (another answer) or DIRECTORY/cut (no
+answer: the message may be there or not). No id is sent twice.
 """
 
+import imaplib
 import os
 import smtplib
 import ssl
@@ -17,8 +21,7 @@ import uuid
 
 host, threads, directory = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 only = int(sys.argv[4]) if len(sys.argv) > 4 else None
-acked = open(f"{directory}/acked", "a", buffering=1)
-cut = open(f"{directory}/cut", "a", buffering=1)
+acked, refused, cut = (open(f"{directory}/{fate}", "a", buffering=1) for fate in ("acked", "refused", "cut"))
 context = ssl._create_unverified_context()
 FILLER = ("x" * 70 + "\r\n") * 60
 
@@ -32,8 +35,7 @@ def connect(port):
 
 
 def send(smtp, number):
-    """One message. A connection that is lost after the final dot was sent, before an answer, leaves its fate open: the
-    client would send it again."""
+    """One message."""
     id = uuid.uuid4().hex
     to = ["user", "relay"][number % 2]
     for code, said in [smtp.docmd("MAIL", "FROM:<load@example.org>"), smtp.docmd("RCPT", f"TO:<{to}@metabuilder.local>")]:
@@ -55,12 +57,17 @@ def send(smtp, number):
     if code == 250:
         acked.write(f"{id}\n")
     else:
+        refused.write(f"{id} {code} {said}\n")
         raise smtplib.SMTPResponseException(code, said)
 
 
-def work(number):
+def stopped():
+    return os.path.exists(f"{directory}/stop")
+
+
+def write(number):
     port = only or (587 if number % 4 == 3 else 25)
-    while not os.path.exists(f"{directory}/stop"):
+    while not stopped():
         try:
             smtp = connect(port)
             smtp.ehlo_or_helo_if_needed()
@@ -72,7 +79,22 @@ def work(number):
             time.sleep(0.02)
 
 
-workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+def read():
+    """Logs in again and again; the login process stays in between, for the TLS."""
+    while not stopped():
+        try:
+            with imaplib.IMAP4_SSL(host, ssl_context=context, timeout=30) as imap:
+                imap.login("user", "userpass123")
+                for _ in range(50):
+                    imap.noop()
+                    time.sleep(0.005)
+        except (OSError, imaplib.IMAP4.error):
+            time.sleep(0.02)
+
+
+workers = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
+if not only:
+    workers += [threading.Thread(target=read) for _ in range(2)]
 for worker in workers:
     worker.start()
 print("started", flush=True)
