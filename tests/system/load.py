@@ -85,9 +85,9 @@ def read():
         try:
             with imaplib.IMAP4_SSL(host, ssl_context=context, timeout=30) as imap:
                 imap.login("user", "userpass123")
-                for _ in range(50):
+                for _ in range(100):
                     imap.noop()
-                    time.sleep(0.005)
+                    time.sleep(0.01)
         except (OSError, imaplib.IMAP4.error):
             time.sleep(0.02)
 

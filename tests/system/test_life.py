@@ -1,11 +1,12 @@
 """Start, stop, restart, mistakes, health."""
 
+import json
 import re
 import shlex
 import time
 from pathlib import Path
 
-from conftest import IMAGE, WORK, docker, name, until
+from conftest import IMAGE, LABEL, WORK, Container, docker, name, until
 
 
 def test_stop_is_quick_and_clean_and_start_brings_everything_back(lab):
@@ -33,6 +34,19 @@ def test_wrong_variables_are_told_in_one_report():
     assert "did you mean 10.0.0.0/8?" in done.stderr
     assert "such as 52428800" in done.stderr
     assert done.stdout == "" and time.monotonic() - begun < 10
+
+
+def test_a_refused_first_start_leaves_volumes_empty(lab):
+    directory = WORK / name("untouched")
+    paths = ["var/mail", "etc/postfix", "etc/dovecot/certs", "var/spool/postfix", "var/lib/mailroom"]
+    options = []
+    for path in paths:
+        (directory / path).mkdir(parents=True)
+        options += ["-v", f"{directory}/{path}:/{path}"]
+    server = lab.server(env={"DOVECOT_MAIL_DEBG": "yes"}, options=options, healthy=False)
+    assert docker("wait", server.id).stdout == "64\n"
+    assert re.search(r"did you mean (DOVECOT_)?MAIL_DEBUG\?", server.logs(), re.IGNORECASE)
+    assert {path: list((directory / path).iterdir()) for path in paths} == {path: [] for path in paths}
 
 
 def test_the_report_comes_at_once(server):
@@ -78,6 +92,75 @@ def test_stopped_by_hand_and_started_by_hand(lab):
 
 
 README = Path("/mailroom/README.md").read_text()
+
+
+def test_the_error_report_in_the_readme():
+    """Word for word."""
+    command, report = re.search(r"^```\n\$ (docker run .*?)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL).groups()
+    docker_run, *options = shlex.split(command)[1:]
+    done = docker(docker_run, "--label", LABEL, "--network", "none", *options, check=False)
+    assert (done.returncode, done.stderr) == (64, report)
+
+
+EXAMPLES = re.findall(r"^\|.*\| `(\w+=\S+)` \|$", README, re.MULTILINE)
+
+
+def test_examples_of_settings_in_the_readme(lab):
+    """Those of "Everything else of Postfix and Dovecot": each is accepted."""
+    assert len(EXAMPLES) == 7
+    checker = lab.run(IMAGE, "-c", "mkdir /run/secrets && echo secret >/run/secrets/relay && sleep infinity",
+                      options=["--entrypoint", "bash", "--init", "--no-healthcheck"], network="none")
+    # A password goes with a user name and a host.
+    beside = ["POSTFIX_RELAYHOST=[smtp.example.org]:587", "MAILROOM_RELAYHOST_USERNAME=me"]
+    for example in EXAMPLES:
+        done = checker.exec("env", example, *(beside if "RELAYHOST" in example else []), "mailroom", "check", check=False)
+        assert done.returncode == 0 and "all is well" in done.stdout, (example, done.stderr)
+
+
+def test_the_version_on_the_label():
+    label = docker("inspect", "-f", '{{index .Config.Labels "org.opencontainers.image.version"}}', IMAGE).stdout
+    said = docker("run", "--rm", "--label", LABEL, "--network", "none", IMAGE, "--version").stdout
+    assert said == f"mailroom {label}"
+
+
+def test_no_networks_are_loopback_alone(lab, client):
+    """An empty POSTFIX_MYNETWORKS is not one that is unset."""
+    server = lab.server(alias="alone", env={"POSTFIX_MYNETWORKS": "", "POSTFIX_RELAYHOST": "[127.0.0.1]:9"})
+    assert server.exec("postconf", "-h", "mynetworks").stdout == "127.0.0.0/8\n"
+    ask = """
+import smtplib
+smtp = smtplib.SMTP("alone", 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.org>")
+print(smtp.docmd("RCPT", "TO:<b@example.net>")[0])
+"""
+    assert client.python(ask).stdout == "554\n"
+    assert lab.companion(server).python(ask.replace("alone", "127.0.0.1")).stdout == "250\n"
+
+
+def test_the_compose_file():
+    """The project's own, under a project name, a container name and on host ports of the test's own."""
+    project, directory = name("compose"), WORK / name("compose")
+    directory.mkdir()
+    override = directory / "override.yml"
+    volumes = "".join(f"  {volume}: {{labels: [{LABEL}]}}\n" for volume in
+                      ["postfix_data", "postfix_config", "postfix_dovecot", "postfix_spool", "postfix_state"])
+    override.write_text(f"""
+services:
+  postfix: {{container_name: {project}, labels: [{LABEL}], ports: !override ["25", "587", "465", "110", "143", "993", "995"]}}
+networks:
+  metabuilder-network: {{labels: [{LABEL}]}}
+volumes:
+{volumes}""")
+    compose = ["compose", "-p", project, "-f", "/mailroom/compose.yaml", "-f", str(override)]
+    try:
+        docker(*compose, "up", "-d", "--no-build")
+        server = Container(project, project).wait_until_healthy()
+        ports = json.loads(server.inspect("{{json .NetworkSettings.Ports}}"))
+        assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995])
+        assert {binding["HostIp"] for bindings in ports.values() for binding in bindings} == {"127.0.0.1"}
+        assert "MAILROOM_TRUST_GATEWAY=yes" in json.loads(server.inspect("{{json .Config.Env}}"))
+        assert "the docker gateway, from which strangers may arrive" not in server.logs()
+    finally:
+        docker(*compose, "down", "-v", check=False)
 
 
 def test_read_only_root(lab):

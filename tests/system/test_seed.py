@@ -16,14 +16,16 @@
 | Logs                   | docker logs, tail -f mail.log             | the lines' shapes                    | test_logs_have_the_seeds_shape, test_tail_f |
 | Not starting           | postfix check                             | silent, exit 0                       | test_command |
 | Connection refused     | netstat, postfix stop, postfix start      | listens; back again                  | test_command, test_life.py |
-| Dovecot auth issues    | ls, tail -f dovecot.log, doveadm -D       | exit 0                               | test_command, test_tail_f |
+| Dovecot auth issues    | ls, tail -f dovecot.log, doveadm -D       | exit 0                               | test_command, test_auth_test, test_tail_f |
 | TLS certificate issues | openssl x509, both md5sum                 | equal, and of something              | test_certificate_subject, test_modulus |
+| Variables              | SMTPD_TLS_SECURITY_LEVEL=require          | MAIL only after STARTTLS             | test_tls_is_required_on_25 |
 | Performance tuning     | the four variables                        | really effective                     | test_tuning |
 """
 
 import re
 import subprocess
 import threading
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -39,7 +41,6 @@ COMMANDS = [
     ("doveconf -n >/dev/null", r"^$"),
     ("netstat -tlnp | grep :25", r"0\.0\.0\.0:25 "),
     ("ls -la /var/spool/postfix/private/auth", r"^srw-rw---- 1 postfix postfix "),
-    ("doveadm -D auth test admin adminpass123", r"auth succeeded"),
     ("openssl x509 -in /etc/dovecot/certs/dovecot.crt -text -noout", r"Public-Key: \(2048 bit\)"),
     ("/healthcheck.sh", r"^healthy: "),
 ]
@@ -53,6 +54,26 @@ def test_command(server, command, expected):
     assert re.search(expected, said, re.MULTILINE), (done.stdout, done.stderr)
     assert not silent or said == "", said
     server.wait_until_healthy()
+
+
+def test_auth_test(server):
+    """As written, without a password: it asks for one, on standard input too."""
+    done = server.exec("doveadm", "-D", "auth", "test", "admin", input="adminpass123\n")
+    assert "passdb: admin auth succeeded" in done.stdout
+    done = server.exec("doveadm", "-D", "auth", "test", "admin", check=False)
+    assert done.returncode == 77 and "auth failed" in done.stdout, done.stdout + done.stderr
+
+
+def test_tls_is_required_on_25(lab, client):
+    lab.server(alias="strict", env={"POSTFIX_SMTPD_TLS_SECURITY_LEVEL": "require"})
+    said = client.python("""
+import smtplib, ssl
+smtp = smtplib.SMTP("strict", 25); smtp.ehlo()
+print(*smtp.docmd("MAIL", "FROM:<a@example.org>"))
+smtp.starttls(context=ssl._create_unverified_context()); smtp.ehlo()
+print(*smtp.docmd("MAIL", "FROM:<a@example.org>"))
+""").stdout.splitlines()
+    assert said[0].startswith("530 b'5.7.0 Must issue a STARTTLS command first") and said[1].startswith("250 "), said
 
 
 MAIN_CF = """
@@ -109,9 +130,11 @@ def test_modulus(server):
 
 
 def test_certificate_subject(server):
-    text = server.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject -ext subjectAltName -enddate").stdout
+    text = server.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject -ext subjectAltName -dates").stdout
     assert "subject=C=US, ST=State, L=City, O=MetaBuilder, CN=postfix.metabuilder.local" in text
     assert "DNS:postfix.metabuilder.local, DNS:postfix, DNS:localhost" in text
+    begins, ends = (datetime.strptime(date, "%b %d %H:%M:%S %Y %Z") for date in re.findall(r"^not\w+=(.*)$", text, re.MULTILINE))
+    assert ends - begins == timedelta(days=365)
 
 
 def test_clients_can_verify_the_certificate(server, client):
@@ -229,9 +252,7 @@ volumes:
     arguments = ["compose", "--project-directory", str(directory), "-f", str(compose), "-f",
                  str(directory / "override.yml")]
     try:
-        done = subprocess.run(["docker", *arguments, "up", "-d", "--build"], capture_output=True, text=True,
-                              env={"PATH": "/usr/bin:/bin", "DOCKER_BUILDKIT": "0"}, timeout=300)
-        assert done.returncode == 0, done.stderr
+        docker(*arguments, "up", "-d", "--build", timeout=300)
         own_lab.sink()
         server = Container(container, container).wait_until_healthy()
         assert "127.0.0.1/8 has host bits, using 127.0.0.0/8" in server.logs()
@@ -244,5 +265,5 @@ with smtplib.SMTP("postfix", 25) as smtp:
         assert "Email relayed successfully" in done.stdout
         server.wait_for_log("status=sent")
     finally:
-        subprocess.run(["docker", *arguments, "down", "-v"], capture_output=True, timeout=120)
+        docker(*arguments, "down", "-v", check=False)
         docker("rmi", "mailroom-seed-test", check=False)

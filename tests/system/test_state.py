@@ -1,8 +1,10 @@
 """What is found on the volumes at a start: stale, foreign, copied, missing, too small. It is put right, or told."""
 
+import re
+
 import pytest
 
-from conftest import IMAGE, docker, name, until
+from conftest import IMAGE, LABEL, docker, name, until
 
 IMAP = """
 import imaplib
@@ -110,11 +112,25 @@ print(smtp.docmd("MAIL", "FROM:<a@example.org>"))
 
 
 def test_a_huge_limit_of_open_files_is_lowered(lab):
-    given = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "--entrypoint", "bash", IMAGE, "-c",
-                   "ulimit -Hn").stdout.strip()
-    server = lab.server(alias="files")
+    huge = ["--ulimit", "nofile=1000000:1000000"]
+    tried = docker("run", "--rm", "--label", LABEL, "--network", "none", *huge, IMAGE, "--version", check=False)
+    if "rlimit" in tried.stderr:
+        pytest.skip("this engine has itself no right to raise limits")
+    server = lab.server(alias="files", options=huge)
     limits = server.sh("cat /proc/$(pgrep -x master)/limits /proc/$(pgrep -x dovecot)/limits | grep 'open files'").stdout
-    assert limits.count(str(min(int(given), 65536))) == 4, (given, limits)
+    assert re.findall(r"\d+", limits) == ["65536"] * 4
+
+
+def test_a_plain_restart_repairs_nothing(lab):
+    """With mail in the queue and in a mailbox."""
+    server = lab.server(alias="plain", env={"POSTFIX_DEFER_TRANSPORTS": "lmtp",
+                        "POSTFIX_TRANSPORT_MAPS": "inline:{admin@metabuilder.local=lmtp:unix:private/dovecot-lmtp}"})
+    server.sh("for to in admin user; do printf 'Subject: x\\n\\nx\\n' | sendmail $to@metabuilder.local; done")
+    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout and "deferred" in server.sh("postqueue -j").stdout, "mail")
+    before = len(server.logs())
+    docker("restart", server.id)
+    server.wait_until_healthy()
+    assert "Repaired" not in server.logs()[before:]
 
 
 def test_the_same_volumes_under_another_hostname(lab, client):
@@ -123,7 +139,7 @@ def test_the_same_volumes_under_another_hostname(lab, client):
     first = lab.server(alias="before", options=volumes)
     first.sh("printf 'Subject: kept\\n\\nx\\n' | sendmail user@metabuilder.local")
     until(lambda: first.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
-    docker("rm", "-f", first.id)
+    docker("rm", "-fv", first.id)
     second = lab.server(alias="after", env={"POSTFIX_MYHOSTNAME": "mx.metabuilder.local"}, options=volumes)
     assert client.python(IMAP.format(host="after")).stdout.strip() == "Subject: kept"
     subject = second.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject").stdout
