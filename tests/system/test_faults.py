@@ -68,9 +68,9 @@ def ids(server):
     return [line.split()[1] for line in found.split("\n") if line]
 
 
-def settle(server):
+def settle(server, deadline):
     """Waits until nothing is on its way any more. After a clock that went backwards messages may wait for their time."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + deadline
     while server.sh("postqueue -f; postqueue -j", check=False).stdout != "" and time.monotonic() < end:
         time.sleep(0.2)
 
@@ -82,7 +82,8 @@ def account(fault, server, load, once, seconds, note=""):
     """Counts, and adds a row to the table."""
     load.stop()
     server.wait_until_healthy()
-    settle(server)
+    # What moves while it is counted is found twice.
+    settle(server, 60 if once else 20)
     acked, there = load.lines("acked"), ids(server)
     # Messages whose connection was cut while their answer was awaited may be there too.
     lost = set(acked) - set(there)
@@ -203,7 +204,8 @@ def another_image():
     image = name("image")
     docker("build", "-q", "--network", "none", "--label", LABEL, "-t", image, "-", input=f"""
 FROM {IMAGE}
-RUN for each in vmail postfix postdrop dovecot dovenull; do groupmod -g $(($(getent group $each | cut -d: -f3) + 50)) $each; done \\
+RUN gid() {{ getent group $1 | cut -d: -f3; }} \\
+ && for each in vmail postfix postdrop dovecot dovenull; do groupmod -g $(($(gid $each) + 50)) $each; done \\
  && for each in vmail postfix dovecot dovenull; do usermod -u $(($(id -u $each) + 60)) -g $each $each; done \\
  && chgrp postdrop /usr/sbin/postdrop /usr/sbin/postqueue && chmod g+s /usr/sbin/postdrop /usr/sbin/postqueue
 """)
