@@ -82,8 +82,14 @@ fn storage_warnings(settings: &Settings, facts: &Facts) -> Vec<String> {
     ];
     let mut warnings: Vec<String> = volumes
         .into_iter()
-        .filter(|(path, _)| !facts.mounts.contains(Path::new(path)))
-        .map(|(path, what)| format!("Warning: {path} is not on a volume: {what} is lost with the container"))
+        .filter_map(|(path, what)| {
+            let place = match Path::new(path) {
+                path if !facts.mounts.contains(path) => "not on a volume",
+                path if facts.anonymous.contains(path) => "on a volume without a name, which no other container gets",
+                _ => return None,
+            };
+            Some(format!("Warning: {path} is {place}: {what} is lost with the container"))
+        })
         .collect();
     // smtpd(8) asks for one and a half times the limit (queue_minfree in postconf(5)).
     let needed = settings.message_size_limit / 2 * 3;

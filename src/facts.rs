@@ -30,6 +30,8 @@ pub struct Facts {
     pub probe_is_named: bool,
     /// Paths at which something is mounted.
     pub mounts: BTreeSet<PathBuf>,
+    /// Those of them that are volumes without a name.
+    pub anonymous: BTreeSet<PathBuf>,
     /// Bytes that are free for the queue.
     pub queue_space: Option<u64>,
 }
@@ -51,6 +53,7 @@ impl Facts {
                 .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
             mounts: proc::mount_points(),
+            anonymous: proc::anonymous_volumes(),
             queue_space: statvfs(QUEUE_DIRECTORY)
                 .ok()
                 .map(|found| found.blocks_available() * found.fragment_size()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::task::spawn_blocking;
@@ -65,7 +65,7 @@ pub async fn provision(
     let services: Vec<Service> = services.into_iter().flatten().collect();
     let fingerprints = services
         .iter()
-        .map(|service| (service.name, fingerprint(service, &files)))
+        .map(|service| (service.name, fingerprint(service, &files, &plan.referenced)))
         .collect();
     Ok(Provisioned {
         services,
@@ -114,14 +114,14 @@ pub fn remove_leftovers(plan: &Plan) {
     directories.into_iter().for_each(files::remove_temporary);
 }
 
-/// Of the files below the directories that a service reads, and of the certificate, which may be the user's own.
-fn fingerprint(service: &Service, files: &[File]) -> u64 {
+/// Of the files that a service reads, the user's own among them, and of the certificate.
+fn fingerprint(service: &Service, files: &[File], referenced: &[(PathBuf, Vec<u8>)]) -> u64 {
+    let files = files.iter().map(|file| (&file.path, &file.bytes));
+    let referenced = referenced.iter().map(|(path, bytes)| (path, bytes));
+    let is_read = |path: &Path| service.reads.iter().any(|read| path.starts_with(read));
     let mut hasher = DefaultHasher::new();
-    for file in files
-        .iter()
-        .filter(|file| service.reads.iter().any(|directory| file.path.starts_with(directory)))
-    {
-        (&file.path, &file.bytes).hash(&mut hasher);
+    for file in files.chain(referenced).filter(|(path, _)| is_read(path)) {
+        file.hash(&mut hasher);
     }
     for path in [CERTIFICATE, KEY] {
         fs::read(path).ok().hash(&mut hasher);

@@ -20,6 +20,7 @@ const MASTER: &str = "/usr/lib/postfix/sbin/master";
 /// It starts once Dovecot's login socket answers: an early client on port 465 would have its service throttled.
 pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan) -> Option<Service> {
     let port = targets.smtp()?.clone();
+    let tables = plan.referenced.iter().map(|(path, _)| path.clone());
     Some(Service {
         name: "postfix",
         command: vec![MASTER.to_owned(), "-s".to_owned()],
@@ -31,7 +32,7 @@ pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan)
         ready: Readiness::Greets(port, targets.source),
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
-        reads: vec![POSTFIX_CONFIG_DIRECTORY.into()],
+        reads: std::iter::once(POSTFIX_CONFIG_DIRECTORY.into()).chain(tables).collect(),
         drain: Some(Drain {
             closing: closing(plan).into_iter().collect(),
             ports: SMTP_PORTS.to_vec(),

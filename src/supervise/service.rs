@@ -31,7 +31,7 @@ pub struct Service {
     pub pid_file: PathBuf,
     /// The name of the main process (proc_pid_comm(5)).
     pub process: &'static str,
-    /// The directories below which its files are: it has to be told when one changes.
+    /// The files that it reads, and the directories below which they are: it has to be told when one changes.
     pub reads: Vec<PathBuf>,
     /// How its work in hand is finished before it ends.
     pub drain: Option<Drain>,

@@ -109,12 +109,35 @@ fn descendants_among(processes: &BTreeMap<i32, Stat>, root: i32) -> Vec<Pid> {
 
 /// Where file systems, directories and files are mounted, as with `docker run -v`.
 pub fn mount_points() -> BTreeSet<PathBuf> {
+    mounts(|_| true)
+}
+
+/// Where volumes are mounted that have no name: another container does not get them.
+pub fn anonymous_volumes() -> BTreeSet<PathBuf> {
+    mounts(is_anonymous_volume)
+}
+
+/// The mount points of those of which `chosen` accepts what is mounted (proc_pid_mountinfo(5): the fourth field is the
+/// directory within its file system, the fifth the mount point).
+fn mounts(chosen: impl Fn(&str) -> bool) -> BTreeSet<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mounts
         .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(PathBuf::from)
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(3);
+            let (root, point) = (fields.next()?, fields.next()?);
+            chosen(root).then(|| PathBuf::from(point))
+        })
         .collect()
+}
+
+/// Docker and Podman keep a volume in `…/volumes/<name>/_data`, and give one without a name 64 hexadecimal digits.
+fn is_anonymous_volume(root: &str) -> bool {
+    let name = root
+        .strip_suffix("/_data")
+        .and_then(|rest| rest.rsplit_once("/volumes/"))
+        .map(|(_, name)| name);
+    name.is_some_and(|name| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// How many connections are open to one of these TCP ports here, accepted or not.
@@ -176,6 +199,14 @@ mod tests {
         assert!(!Activity::parse(&status("D (disk sleep)")).unwrap().is_waiting);
         assert_eq!(Activity::parse("Name:\tkthread\n"), None);
         assert!(Activity::read(std::process::id().cast_signed()).is_some());
+    }
+
+    #[test]
+    fn volumes_without_a_name() {
+        let digits = "0123456789abcdef".repeat(4);
+        assert!(is_anonymous_volume(&format!("/var/lib/docker/volumes/{digits}/_data")));
+        assert!(!is_anonymous_volume("/var/lib/docker/volumes/postfix_data/_data"));
+        assert!(!is_anonymous_volume("/srv/mail"));
     }
 
     #[test]
