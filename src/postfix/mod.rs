@@ -16,7 +16,7 @@ use crate::layout::{
 };
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::render::render;
-use crate::settings::master::applied;
+use crate::settings::master::{Change, applied};
 use crate::settings::{Credentials, Settings};
 use crate::system::files::Owner;
 use crate::trust::Trust;
@@ -109,6 +109,7 @@ struct MainCf<'a> {
     mail_directory: &'a str,
     protocols: &'a str,
     mynetworks: String,
+    mynetworks_set: bool,
     vmail_uid: u32,
     certificate: &'a str,
     key: &'a str,
@@ -125,6 +126,7 @@ fn main_cf(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
         mail_directory: MAIL_DIRECTORY,
         protocols: &settings.protocols,
         mynetworks: trust.mynetworks(),
+        mynetworks_set: settings.networks.is_some(),
         vmail_uid: VMAIL_UID,
         certificate: CERTIFICATE,
         key: KEY,
@@ -154,7 +156,12 @@ fn master_cf(settings: &Settings) -> anyhow::Result<String> {
         .lines()
         .take_while(|line| line.starts_with('#'))
         .map(|line| format!("{line}\n"));
-    Ok(header.chain(services.iter().map(Service::to_string)).collect())
+    let off = settings.master.iter().filter(|setting| setting.change == Change::Off);
+    let off = off.map(|setting| format!("# off: {}\n", setting.variable));
+    Ok(header
+        .chain(off)
+        .chain(services.iter().map(Service::to_string))
+        .collect())
 }
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).
