@@ -36,7 +36,7 @@ enum Subcommands {
     Reload,
     /// Describe every environment variable
     HelpEnv {
-        /// As the README's table
+        /// As the README's tables
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
         /// As a JSON schema

@@ -17,6 +17,19 @@ pub struct MasterSetting {
     pub change: Change,
 }
 
+impl MasterSetting {
+    /// Whether both set the same field or option of one service.
+    pub fn is_about_the_same(&self, other: &MasterSetting) -> bool {
+        let same = match (&self.change, &other.change) {
+            (Change::Off, Change::Off) => true,
+            (Change::Field(one, _), Change::Field(two, _)) => one == two,
+            (Change::Option(one, _), Change::Option(two, _)) => one == two,
+            _ => false,
+        };
+        same && self.service == other.service
+    }
+}
+
 /// What is changed of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

@@ -374,3 +374,68 @@ print(sent[0], len(failed), alive, failed[:3], flush=True)
           f"slowest change visible after {slowest:.2f} s")
     assert (failed, alive) == ("0", "20"), errors
     assert int(sent) > 1000 and slowest < 1.5
+
+
+def test_another_spelling_is_the_same_variable(checker):
+    """What is wrong with POSTFIX_MYNETWORKS is wrong with POSTFIX_mynetworks, and what is right reaches both daemons."""
+    refused = report(check(checker, "POSTFIX_mynetworks=0.0.0.0/0").stderr)
+    assert "holds public addresses" in refused["POSTFIX_mynetworks"]
+    refused = report(check(checker, "POSTFIX_RELAYHOST=a.test", "POSTFIX_relayhost=b.test").stderr)
+    assert "so is POSTFIX_RELAYHOST: keep one of them" in refused["POSTFIX_relayhost"]
+    rendered = checker.exec("env", "-i", "POSTFIX_smtpd_tls_security_level=require", "POSTFIX_inet_protocols=all",
+                            "POSTFIX_mydomain=example.org", "/usr/local/bin/mailroom", "render").stdout
+    for line in ["smtpd_tls_security_level = encrypt", "listen = *, ::", "auth_default_domain = example.org"]:
+        assert f"\n{line}\n" in rendered, line
+
+
+@pytest.mark.parametrize("setting, reason", [
+    ("MAILROOM_MASTER_SMTP_INET_MYNETWORKS=0.0.0.0/0", "set POSTFIX_MYNETWORKS"),
+    ("MAILROOM_MASTER_SMTP_INET_SMTPD_RELAY_RESTRICTIONS=permit, reject", "lets everybody relay"),
+    ("POSTFIX_SMTPD_RELAY_RESTRICTIONS=permit, check_client_access static:x, reject", "lets everybody relay"),
+    ("POSTFIX_MUA_RELAY_RESTRICTIONS=permit_sasl_authenticated", "lets nobody in"),
+    ("POSTFIX_SMTPD_RELAY_RESTRICTIONS=warn_if_reject reject_unauth_destination", "lets nobody in"),
+    ("MAILROOM_MASTER_QMGR_UNIX_PROCESS_LIMIT=5", "needs a process limit of 1"),
+    ("MAILROOM_MASTER_VIRTUAL_UNIX_VIRTUAL_MAILBOX_LIMIT=5", "at least 52428800"),
+    ("POSTFIX_SMTPD_HARD_ERROR_LIMIT=0", "must be at least 1"),
+    ("POSTFIX_SMTPD_BANNER=", "must not be empty"),
+    ("POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmbd:/x", "did you mean lmdb:?"),
+    ("POSTFIX_MYNETWORKS=cird:/n", "did you mean cidr:?"),
+    ("DOVECOT_AUTH_ALLOW_CLEARTEXT=yes", "POSTFIX_MYNETWORKS"),
+])
+def test_what_opens_the_relay_or_stops_the_mail_is_refused(checker, setting, reason):
+    refused = report(check(checker, setting).stderr)
+    assert reason in refused[setting.split("=")[0]]
+
+
+def test_secrets_by_their_names_are_not_shown(checker):
+    """Given by value, and with a name that is nearly right."""
+    given = ["POSTFIX_SMTP_SASL_PASSWORD_MAPS=static:me:s3cr3t", "DOVECOT_DOVEADM_PASSWORD=s3cr3t", "DOVECOT_LOGIN_GREETING=shown"]
+    rendered = checker.exec("env", "-i", *given, "/usr/local/bin/mailroom", "render").stdout
+    assert "s3cr3t" not in rendered and "login_greeting = shown" in rendered
+    assert re.search(r"==> /etc/postfix/main.cf \(root:root 0600\)", rendered)
+    for wrong in ["MAILROOM_RELAYHOST_PASSWROD=s3cr3t", "MAILROOM_RELAYHOST_PASS=s3cr3t", "MAILROOM_RELAYHOST_PASSWORD=s3cr3t "]:
+        said = check(checker, wrong).stderr
+        assert "s3cr3t" not in said and f"{wrong.split('=')[0]}=<hidden>" in said
+
+
+def test_settings_whose_own_names_end_in_file(checker):
+    """They are no secret files."""
+    rendered = checker.exec("env", "-i", "DOVECOT_SSL_CLIENT_CA_FILE=/etc/ssl/certs/ca-certificates.crt",
+                            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_CERT_FILE=/cert.pem", "/usr/local/bin/mailroom", "render").stdout
+    assert "\nssl_client_ca_file = /etc/ssl/certs/ca-certificates.crt\n" in rendered
+    assert "-o smtp_tls_cert_file=/cert.pem\n" in rendered
+
+
+def test_drop_in_files_are_known_by_the_ends_of_their_names(lab):
+    directory = drop_ins({"main.cf.d/10.cf": "smtpd_banner\t=\tright\n", "main.cf.d/10.cf~": "smtpd_banner = old\n"})
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro", IMAGE, "check")
+    assert "Not read: /etc/mailroom/main.cf.d/10.cf~" in done.stdout
+    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro", IMAGE,
+                  "render", "/etc/postfix/main.cf")
+    assert "\nsmtpd_banner = right\n" in done.stdout
+
+
+def test_names_of_the_users_own(checker):
+    """A restriction class is one, without a $ before it."""
+    assert check(checker, "POSTFIX_SMTPD_RESTRICTION_CLASSES=greylist", "POSTFIX_GREYLIST=reject_unauth_pipelining").returncode == 0
+    assert "not a parameter" in check(checker, "POSTFIX_GREYLIST=reject").stderr

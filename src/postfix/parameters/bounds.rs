@@ -171,7 +171,6 @@ pub(super) const NEVER_EMPTY: &[&str] = &[
     "cleanup_service_name",
     "command_expansion_filter",
     "connection_cache_service_name",
-    "debugger_command",
     "default_database_type",
     "default_privs",
     "default_rbl_reply",
