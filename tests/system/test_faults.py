@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,12 @@ printf '%s\\n--\\n%s\\n' "$before" "$after" | awk '
 
 
 def ids(server):
-    """Where each message is: its id, once for each copy in the queue or in a mailbox. In this order, which is a message's
-    way."""
-    found = server.sh("for id in $(postqueue -j | sed 's/.*\"queue_id\": \"\\([^\"]*\\)\".*/\\1/'); do "
-                      "postcat -qh $id 2>/dev/null | grep -oE '^X-Load-Id: [0-9a-f]{32}'; done; "
-                      "grep -rhoE '^X-Load-Id: [0-9a-f]{32}' /var/mail/*/Maildir/new /var/mail/*/Maildir/cur", check=False).stdout
+    """Where each message is: its id, once for the queue and once for each copy in a mailbox. In this order, which is a
+    message's way; in the queue it may come back from deferred to active. Queue files have mode 700 when they are whole."""
+    found = server.sh("""
+cd /var/spool/postfix && find incoming active deferred active -perm 700 -type f \\
+    -exec grep -haoE 'X-Load-Id: [0-9a-f]{32}' {} + 2>/dev/null | sort -u
+grep -rhoE '^X-Load-Id: [0-9a-f]{32}' /var/mail/*/Maildir/new /var/mail/*/Maildir/cur""", check=False).stdout
     return [line.split()[1] for line in found.split("\n") if line]
 
 
@@ -87,8 +89,7 @@ def account(fault, server, load, once, seconds, note=""):
     acked, there = load.lines("acked"), ids(server)
     # Messages whose connection was cut while their answer was awaited may be there too.
     lost = set(acked) - set(there)
-    copies = {id: there.count(id) for id in set(there)} if len(there) != len(set(there)) else {}
-    duplicated = [id for id, count in copies.items() if count > 1]
+    duplicated = [id for id, copies in Counter(there).items() if copies > 1]
     ROWS.append((fault, len(acked), len(lost), len(duplicated), seconds, note))
     assert not lost, sorted(lost)[:5]
     assert not once or not duplicated, duplicated[:5]
