@@ -133,6 +133,15 @@ print(slowest)
 """).stdout)
 
 
+def scratch(options):
+    """fuse-overlayfs at times takes a new file for a deleted one whose inode number it has got: open(2) of a file that was
+    just made finds a socket, and a daemon fails for it. There, what is rewritten at every start lies on volumes, which
+    live as long as the container's own layer."""
+    if "--tmpfs" in options or docker("info", "-f", "{{.Driver}}").stdout.strip() != "fuse-overlayfs":
+        return []
+    return ["-v", "/run", "-v", "/tmp"]
+
+
 class Lab:
     """One network, and the containers and volumes that were made for it."""
 
@@ -154,7 +163,7 @@ class Lab:
         env = {} if env is None else env
         variables = [part for pair in env.items() for part in ("-e", "=".join(pair))]
         aliases = ["--network-alias", alias, "--label", f"alias={alias}"] if network is None else []
-        server = self.run(image, options=[*variables, *aliases, *options], network=network)
+        server = self.run(image, options=[*variables, *aliases, *scratch(options), *options], network=network)
         return server.wait_until_healthy() if healthy else server
 
     def client(self):

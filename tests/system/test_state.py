@@ -144,3 +144,11 @@ def test_the_same_volumes_under_another_hostname(lab, client):
     assert client.python(IMAP.format(host="after")).stdout.strip() == "Subject: kept"
     subject = second.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject").stdout
     assert "CN=mx.metabuilder.local" in subject
+
+
+def test_volumes_without_a_name_are_told(lab):
+    """Every path is at least a volume of the image's own; what it holds is lost with the container all the same."""
+    told = [f"Warning: {path} is on a volume without a name" for path in ["/var/mail", "/var/spool/postfix"]]
+    named = [part for path in ["/var/mail", "/var/spool/postfix"] for part in ("-v", f"{lab.volume()}:{path}")]
+    logs = [lab.server(alias=name("volumes"), options=options).logs() for options in ([], named)]
+    assert [[line in log for line in told] for log in logs] == [[True, True], [False, False]]
