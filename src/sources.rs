@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::postfix::parameters::Parameters;
-use crate::settings::{DropIn, Environment, Mistake, PREFIXES, Sources, dovecot, master, noise, table};
+use crate::settings::{DropIn, Environment, Mistake, Sources, dovecot, master, noise, table};
+use crate::values::PREFIXES;
 use crate::values::kind;
 
 /// Where drop-in files lie: in `main.cf.d`, `master.cf.d` and `dovecot.d`.

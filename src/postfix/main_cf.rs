@@ -2,7 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Given, PREFIXES};
+use crate::values::PREFIXES;
+
+/// A main.cf parameter that is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The variable, or the file and line, that set it; the variable that would, where it is a default.
+    pub variable: String,
+    /// Its value.
+    pub value: String,
+    /// It was set, and is not a default.
+    pub explicit: bool,
+}
 
 /// The template, before anything is filled in.
 pub const TEMPLATE: &str = include_str!("../../templates/main.cf");

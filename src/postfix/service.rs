@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{main_cf, main_cf_file};
+use super::main_cf::{self, Given};
+use super::main_cf_file;
 use crate::health::Targets;
 use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
-use crate::settings::Given;
 use crate::supervise::service::{Drain, Readiness, Service};
 
 /// Where the package puts the daemons: Debian's own `daemon_directory`.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::table::VARIABLES;
 use super::tests::sources;
 use super::*;
 

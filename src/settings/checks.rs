@@ -3,8 +3,9 @@
 
 use ipnet::IpNet;
 
+use super::Mistake;
 use super::master::{Change, applied};
-use super::{Mistake, Reader};
+use super::reader::Reader;
 use crate::postfix::main_cf;
 use crate::postfix::master_cf::{self, Service};
 use crate::postfix::parameters::split_words;

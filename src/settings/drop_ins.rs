@@ -1,8 +1,9 @@
 //! The lines of drop-in files, with where they stand.
 
-use super::{Mistake, kind};
+use super::Mistake;
 use crate::postfix::master_cf::{self, Service};
 use crate::settings::DropIn;
+use crate::values::kind;
 
 /// One parameter of a main.cf drop-in file.
 #[derive(Debug, Clone, PartialEq, Eq)]

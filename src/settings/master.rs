@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Given, kind::Kind, nearest};
+use crate::postfix::main_cf::Given;
 use crate::postfix::master_cf::{FIELDS, PROCESS_LIMIT, Service, services};
 use crate::postfix::parameters::{self, Parameters};
+use crate::values::kind::Kind;
+use crate::values::nearest;
 
 /// One change to master.cf.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The one table of variables: parsing, error texts, `mailroom help-env` and the README's table come from it.
 
-use super::kind::Kind;
+use crate::values::kind::Kind;
 
 /// One environment variable that Mailroom knows by name.
 #[derive(Debug)]

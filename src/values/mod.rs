@@ -3,6 +3,9 @@
 pub mod kind;
 pub mod network;
 
+/// What the names of our variables begin with.
+pub const PREFIXES: [&str; 3] = ["POSTFIX_", "DOVECOT_", "MAILROOM_"];
+
 /// The candidate most like `text`, if any is like it at all. One that only goes on where `text` ends counts as near.
 pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_ascii_lowercase();
