@@ -152,11 +152,12 @@ class Lab:
 
     def run(self, image, *arguments, options=(), network=None):
         container = name("c")
+        # Before it is there: one that cannot be started is there all the same.
+        self.containers.append(container)
         id = docker(
             "run", "-d", "--label", LABEL, "--name", container, "--network", network or self.network,
             *options, image, *arguments,
         ).stdout.strip()
-        self.containers.append(id)
         return Container(id, container)
 
     def server(self, *, env=None, options=(), alias="postfix", network=None, healthy=True, image=IMAGE):
