@@ -65,10 +65,13 @@ pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow:
         config.join("sender_login.regexp"),
         sender_login_patterns(accounts),
     ));
-    plan.files
-        .push(File::public(config.join("master.cf"), master_cf(settings)?));
+    plan.files.push(File::public(master_cf_file(), master_cf(settings)?));
     plan.files.push(File::public(main_cf_file(), main_cf(settings, trust)?));
     Ok(plan)
+}
+
+fn master_cf_file() -> PathBuf {
+    Path::new(POSTFIX_CONFIG_DIRECTORY).join("master.cf")
 }
 
 fn main_cf_file() -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::main_cf::{self, Given};
-use super::main_cf_file;
+use super::{main_cf_file, master_cf, master_cf_file};
 use crate::health::Targets;
 use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
@@ -40,7 +40,7 @@ pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan)
                 .map(|queue| Path::new(QUEUE_DIRECTORY).join(queue))
                 .into(),
             dispatcher: "qmgr",
-            workers: vec!["virtual", "lmtp", "smtp", "local", "pipe", "bounce", "error", "discard"],
+            handed_out: delivery_sockets(plan),
         }),
         farewell: Vec::new(),
     })
@@ -48,6 +48,23 @@ pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan)
 
 /// Where clients hand mail over.
 const SMTP_PORTS: [u16; 3] = [25, 587, 465];
+
+/// The programs that deliver, or say why not.
+const DELIVERY_AGENTS: [&str; 7] = ["discard", "error", "lmtp", "local", "pipe", "smtp", "virtual"];
+
+/// Where qmgr(8) hands a message to a delivery agent, below the queue directory.
+fn delivery_sockets(plan: &Plan) -> Vec<String> {
+    let master_cf = plan.files.iter().find(|file| file.path == master_cf_file());
+    let text = master_cf.map_or("".into(), |file| String::from_utf8_lossy(&file.bytes));
+    let services = master_cf::parse(&text).unwrap_or_default();
+    let deliver =
+        |service: &master_cf::Service| service.kind == "unix" && DELIVERY_AGENTS.contains(&service.program.as_str());
+    services
+        .iter()
+        .filter(|service| deliver(service))
+        .map(|service| format!("private/{}", service.name))
+        .collect()
+}
 
 /// main.cf for the time of a stop: new clients are told at once to come back later; smtpd processes that have a client
 /// read it only when that client is gone. (SIGTERM to master, `postfix stop` and `postfix drain` all cut or hang

@@ -15,10 +15,8 @@ use crate::plan::File;
 use crate::system::files;
 use crate::system::proc;
 
-/// Who has done nothing for so long has finished its work.
-const QUIET: Duration = Duration::from_millis(50);
-/// Longest wait for that.
-const LONGEST_QUIET: Duration = Duration::from_secs(1);
+/// Longest wait for work that was handed out: one message each.
+const LONGEST_QUIET: Duration = Duration::from_millis(1_500);
 
 /// Returns when there is no work in hand. `reload` has the service read its configuration again.
 ///
@@ -43,23 +41,16 @@ fn close(files: &[File]) -> io::Result<()> {
         .try_for_each(|file| files::write_volatile(&file.path, &file.bytes, file.owner, file.mode))
 }
 
-/// Has whoever hands out work hold it back, and waits until all others have finished what they were given: what is ended
-/// in the middle of it is done again, and a message is delivered twice. Not longer than [`LONGEST_QUIET`].
+/// Has whoever hands out work hold it back, and waits until what was handed out is finished, not longer than
+/// [`LONGEST_QUIET`]: what is ended in the middle of it is done again, and a message is delivered twice.
 pub(super) async fn quiet(drain: &Drain, main: Pid) {
     members::signal(main, Signal::STOP, |name| name == drain.dispatcher);
-    let idle = async {
-        let works = |name: &str| drain.workers.contains(&name);
-        let mut before = members::activity(main, works);
-        loop {
-            sleep(QUIET).await;
-            let now = members::activity(main, works);
-            if now == before && now.values().all(|activity| activity.is_waiting) {
-                return;
-            }
-            before = now;
+    let finished = async {
+        while proc::unix_connections(&drain.handed_out) > 0 {
+            sleep(POLL).await;
         }
     };
-    let _ = timeout(LONGEST_QUIET, idle).await;
+    let _ = timeout(LONGEST_QUIET, finished).await;
 }
 
 /// Lets the dispatcher go on, to its end.
@@ -95,7 +86,7 @@ mod tests {
             ports: vec![listener.local_addr().unwrap().port()],
             queues: vec![queue.path().to_owned(), "/nonexistent".into()],
             dispatcher: "",
-            workers: Vec::new(),
+            handed_out: Vec::new(),
         };
         fs::create_dir(queue.path().join("A")).unwrap();
         assert!(!is_busy(&drain));

@@ -1,6 +1,5 @@
 //! The processes that belong to a daemon besides its main process.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{sleep, timeout};
 
 use super::POLL;
-use crate::system::proc::{self, Activity, Stat};
+use crate::system::proc::{self, Stat};
 
 /// How long what was asked to end may take.
 const GRACE: Duration = Duration::from_millis(500);
@@ -32,14 +31,6 @@ fn of(main: Pid) -> Vec<(Pid, Stat)> {
         .into_iter()
         .filter(belong)
         .map(|(pid, stat)| (Pid::from_raw(pid), stat))
-        .collect()
-}
-
-/// What those that `chosen` accepts by name have done so far.
-pub(super) fn activity(main: Pid, chosen: impl Fn(&str) -> bool) -> BTreeMap<i32, Activity> {
-    let members = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name));
-    members
-        .filter_map(|(pid, _)| Some((pid.as_raw(), Activity::read(pid.as_raw())?)))
         .collect()
 }
 

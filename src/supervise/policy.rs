@@ -264,17 +264,17 @@ impl State {
         self.stopping.map(|stopping| stopping.since + self.stop_budget)
     }
 
-    /// Six tenths of the budget are for the work in hand.
+    /// Half of the budget is for the work in hand.
     fn drain_until(&self, now: Duration) -> Duration {
-        self.stopping.map_or(now, |stopping| stopping.since) + self.stop_budget * 6 / 10
+        self.stopping.map_or(now, |stopping| stopping.since) + self.stop_budget * 5 / 10
     }
 
-    /// Three tenths are shared by the main processes, in the order in which they end; the last is for what they leave.
+    /// Four tenths are shared by the main processes, in the order in which they end; the last is for what they leave.
     fn kill_at(&self, id: Id, now: Duration) -> Duration {
         let since = self.stopping.map_or(now, |stopping| stopping.since);
         let count = u32::try_from(self.services.len()).unwrap_or(1);
         let turn = u32::try_from(self.services.len() - id).unwrap_or(1);
-        since + self.stop_budget * 6 / 10 + self.stop_budget * 3 / 10 * turn / count
+        since + self.stop_budget * 5 / 10 + self.stop_budget * 4 / 10 * turn / count
     }
 }
 
@@ -602,12 +602,12 @@ mod tests {
     fn whoever_does_not_end_is_killed_within_the_budget() {
         let mut run = Run::running();
         run.on(Event::Stop);
-        assert_eq!(run.after(5399), []);
-        assert_eq!(run.after(1), [Action::Terminate(POSTFIX)], "six tenths are over");
-        assert_eq!(run.after(1349), []);
+        assert_eq!(run.after(4499), []);
+        assert_eq!(run.after(1), [Action::Terminate(POSTFIX)], "half of it is over");
+        assert_eq!(run.after(1799), []);
         assert_eq!(run.after(1), [Action::Kill(POSTFIX)]);
         assert_eq!(run.after(100), [], "once");
-        assert_eq!(run.after(2150), [Action::Exit(0)], "the budget ends");
+        assert_eq!(run.after(2600), [Action::Exit(0)], "the budget ends");
     }
 
     #[test]

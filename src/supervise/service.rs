@@ -60,6 +60,6 @@ pub struct Drain {
     pub queues: Vec<PathBuf>,
     /// The process that hands out work …
     pub dispatcher: &'static str,
-    /// … and those that carry it out: they are not ended in the middle of it.
-    pub workers: Vec<&'static str>,
+    /// … and the unix sockets, by the names that they were bound by, at which it does: a connection for each piece.
+    pub handed_out: Vec<String>,
 }

@@ -48,29 +48,6 @@ impl Stat {
     }
 }
 
-/// Whether a process waits for something, and how often it has begun to: it works, when that number grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Activity {
-    /// It sleeps, and can be woken by what it waits for.
-    pub is_waiting: bool,
-    waits: u64,
-}
-
-impl Activity {
-    /// Of a process that is there (proc_pid_status(5)).
-    pub fn read(pid: i32) -> Option<Activity> {
-        Activity::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
-    }
-
-    fn parse(status: &str) -> Option<Activity> {
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        Some(Activity {
-            is_waiting: field("State:")?.trim().starts_with('S'),
-            waits: field("voluntary_ctxt_switches:")?.trim().parse().ok()?,
-        })
-    }
-}
-
 /// All processes that can be seen: in a PID namespace that is shared, those of other containers too.
 pub fn all() -> BTreeMap<i32, Stat> {
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -161,6 +138,22 @@ fn open(table: &str) -> impl Iterator<Item = u16> {
     })
 }
 
+/// How many connections are open to unix sockets that were bound by one of these names.
+pub fn unix_connections(names: &[String]) -> usize {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    connected(&table)
+        .filter(|path| names.iter().any(|name| name == path))
+        .count()
+}
+
+/// The names of all sockets that are connected, as they were accepted: `Num RefCount Protocol Flags Type St Inode Path`.
+fn connected(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(5);
+        (fields.next()? == "03").then_some(fields.nth(1)?)
+    })
+}
+
 /// How many processes of this container the kernel has killed because memory ran out (cgroup v2, then v1).
 pub fn out_of_memory_kills() -> u64 {
     [
@@ -192,13 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_and_who_works() {
-        let status = |state: &str| format!("Name:\tvirtual\nState:\t{state}\nvoluntary_ctxt_switches:\t7\n");
-        let sleeping = Activity::parse(&status("S (sleeping)")).unwrap();
-        assert!(sleeping.is_waiting && sleeping.waits == 7);
-        assert!(!Activity::parse(&status("D (disk sleep)")).unwrap().is_waiting);
-        assert_eq!(Activity::parse("Name:\tkthread\n"), None);
-        assert!(Activity::read(std::process::id().cast_signed()).is_some());
+    fn only_connected_sockets_count() {
+        let table = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0000000049305700: 00000002 00000000 00010000 0001 01 3790370 private/virtual\n\
+            00000000d91fc4a1: 00000003 00000000 00000000 0001 03 3791291 private/virtual\n\
+            00000000d91fc4a2: 00000003 00000000 00000000 0001 03 3791292\n\
+            00000000d91fc4a3: 00000003 00000000 00000000 0001 03 3791293 private/rewrite\n";
+        assert_eq!(
+            connected(table).collect::<Vec<_>>(),
+            ["private/virtual", "private/rewrite"]
+        );
     }
 
     #[test]
