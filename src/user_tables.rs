@@ -61,11 +61,10 @@ pub fn find(settings: &Settings, open_relay: bool) -> UserFiles {
             networks(value, open_relay).into_iter().for_each(wrong);
         }
     }
-    let read = |path: PathBuf| {
-        let small = fs::metadata(&path).is_ok_and(|there| there.is_file() && there.len() <= LARGEST);
-        let bytes = fs::read(&path).ok().filter(|_| small && !is_ours(&path))?;
-        Some((path, bytes))
-    };
+    // A path may be that of a socket or a device.
+    let is_list = |path: &Path| fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() <= LARGEST);
+    paths.retain(|path| is_list(path) && !is_ours(path));
+    let read = |path: PathBuf| Some((path.clone(), fs::read(path).ok()?));
     UserFiles {
         tables: tables.into_values().collect(),
         referenced: paths.into_iter().filter_map(read).collect(),
