@@ -55,6 +55,7 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .thread_keep_alive(Duration::from_secs(1))
         .build()?;
     let code = LocalSet::new().block_on(&runtime, begin(environment));
     // Threads may still block on standard output; nothing waits for them.

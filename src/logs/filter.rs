@@ -26,6 +26,8 @@ fn is_postfix_probe(message: &str) -> bool {
         "lost connection after QUIT from ",
         "SSL_accept error from ",
     ];
+    // From 3.10 on lines without a message say NOQUEUE, where there was nothing before.
+    let message = message.strip_prefix("NOQUEUE: ").unwrap_or(message);
     let Some(rest) = OPENINGS.iter().find_map(|opening| message.strip_prefix(opening)) else {
         return false;
     };
@@ -115,6 +117,7 @@ mod tests {
             "postfix/submission/smtpd[1]: disconnect from healthcheck[127.0.0.9] quit=1 commands=1",
             "postfix/submissions/smtpd[1]: Anonymous TLS connection established from unknown[127.0.0.9]: TLSv1.3 with cipher x",
             "postfix/smtpd[1]: lost connection after CONNECT from healthcheck[127.0.0.9]",
+            "postfix/smtpd[1]: NOQUEUE: lost connection after CONNECT from healthcheck[127.0.0.9]",
             "dovecot: imap-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=127.0.0.9, lip=127.0.0.1, session=<x>",
         ] {
             assert!(is_probe(&record(text)), "{text}");

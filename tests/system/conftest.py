@@ -246,10 +246,23 @@ def client(lab):
     return lab.client()
 
 
+@pytest.fixture
+def figure(record_property):
+    """Tells a figure that was measured, at the end of the run."""
+    return lambda what, figures: record_property("figure", f"{what}: {figures}")
+
+
 def pytest_terminal_summary(terminalreporter):
-    """The table of the fault tests."""
+    """The figures, and the table of the fault tests."""
     import test_faults
 
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [each for report in reports if getattr(report, "when", "") == "call" for each in report.user_properties]
+    figures = [value for name, value in properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
     if not test_faults.ROWS:
         return
     terminalreporter.section("faults")

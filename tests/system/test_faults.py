@@ -352,7 +352,8 @@ def test_idle_footprint(lab):
     the program, whose pages no other server on this machine shares."""
     server = lab.run(IMAGE, "-c", "cp /usr/local/bin/mailroom /tmp && exec /tmp/mailroom",
                      options=["--entrypoint", "bash", "--no-healthcheck"]).wait_until_healthy()
-    time.sleep(3)
+    # The runtime's threads for what blocks end when nothing has for a second.
+    until(lambda: server.sh("ls /proc/1/task | wc -l").stdout == "4\n", "four threads are left")
     wakes = "cat /proc/1/task/*/status | awk '/^(non)?voluntary_ctxt/ { n += $2 } END { print n }'"
     before = int(server.sh(wakes).stdout)
     time.sleep(10)

@@ -49,7 +49,7 @@ def test_a_refused_first_start_leaves_volumes_empty(lab):
     assert {path: list((directory / path).iterdir()) for path in paths} == {path: [] for path in paths}
 
 
-def test_the_report_comes_at_once(server):
+def test_the_report_comes_at_once(server, figure):
     """Measured inside a container: from the start of the process to its exit."""
     took = server.sh("""
 export POSTFIX_MYHOSTNAM=x POSTFIX_MESSAGE_SIZE_LIMIT=ten POSTFIX_MYNETWORKS=10.0.0.0/99
@@ -58,7 +58,7 @@ for run in 1 2 3 4 5; do
     echo $code $(( (ended - begun) / 1000000 ))
 done""").stdout.split()
     assert took[::2] == ["64"] * 5
-    print("exit 64 after", took[1::2], "ms")
+    figure("exit 64 after", f"{took[1::2]} ms")
     assert sorted(map(int, took[1::2]))[2] < 100
 
 
@@ -193,7 +193,7 @@ def test_no_network(lab):
     lab.server(network="none")
 
 
-def test_dead_dns(lab):
+def test_dead_dns(lab, figure):
     """A resolver that takes questions and never answers: greetings and probes go on."""
     resolver = lab.client()
     docker("exec", "-d", resolver.id, "python3", "-c",
@@ -212,7 +212,7 @@ begun = time.monotonic()
 smtplib.SMTP("%s", 25, local_hostname="x").noop()
 print(time.monotonic() - begun)
 """ % server.address).stdout
-    print("greeting with a dead DNS after", took)
+    figure("greeting with a dead DNS after", f"{float(took):.1f} s")
     assert float(took) < 6, took
 
 

@@ -154,7 +154,7 @@ def blocked(lab):
     return lab.run(IMAGE, "-c", script, options=options).wait_until_healthy()
 
 
-def test_a_standard_output_that_nobody_reads(lab, client):
+def test_a_standard_output_that_nobody_reads(lab, client, figure):
     """Mail is accepted all the same, and a stop ends in its time."""
     server = blocked(lab)
     said = client.python("""
@@ -166,14 +166,14 @@ for _ in range(30):
             smtp.sendmail("a@example.org", ["user@metabuilder.local"], "Subject: " + "x" * 500 + "\\r\\n\\r\\nx")
 print(time.monotonic() - begun)
 """).stdout
-    print("600 messages in", said.strip(), "s")
+    figure("600 messages with a blocked standard output", f"{float(said):.1f} s")
     until(lambda: server.sh("ls /var/mail/user/Maildir/new | wc -l").stdout == "600\n", "all are delivered")
     assert int(server.sh("wc -c </var/log/mail.log").stdout) > 65536, "more than a pipe takes"
     assert stop(server) < 3
     assert exit_code(server) == "0"
 
 
-def test_lost_lines_are_counted(lab):
+def test_lost_lines_are_counted(lab, figure):
     """Standard output is read again after a while."""
     server = blocked(lab)
     server.sh("seq -f 'numbered %.0f.' 12000 | postlog -t flood 2>/dev/null")
@@ -185,7 +185,7 @@ def test_lost_lines_are_counted(lab):
     until(lambda: "the end" in seen(), "all is read")
     told = sum(map(int, re.findall(r"(\d+) (?:log )?lines were lost", seen())))
     missing = 12000 - seen().count("flood")
-    print(f"{missing} of 12000 lines are missing, {told} are told")
+    figure("12000 lines, blocked standard output", f"{missing} missing, {told} told as lost")
     assert missing > 0 and abs(told - missing) < 50
 
 
@@ -285,7 +285,8 @@ def test_who_does_not_end_is_killed_in_time(lab, process):
     server = lab.server(alias="deaf", env={"MAILROOM_STOP_TIMEOUT": "3s"})
     server.sh(f"pkill -STOP -x {process}")
     took = stop(server)
-    assert 2 < took < 3.6, took
+    # Postfix is killed after 1.6 s, Dovecot after 2 s: the rest is for what they leave behind, and for the logs.
+    assert 1.5 < took < 3.4, took
     assert exit_code(server) == "0"
     assert "did not end in time and is killed" in server.logs()
 
