@@ -25,6 +25,7 @@ pub fn service(environment: &[(String, String)]) -> Service {
         pid_file,
         process: "dovecot",
         reads: config_file().parent().map(Path::to_owned).into_iter().collect(),
+        sessions: None,
         drain: None,
         // Clients get their BYE from the first; the second pass it on, they hold the TLS sessions; all log to the last.
         farewell: vec![

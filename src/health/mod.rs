@@ -112,8 +112,8 @@ impl Targets {
     }
 
     /// Where Postfix greets.
-    pub fn smtp(&self) -> Option<&Port> {
-        self.ports.iter().find(|port| port.greeting == SMTP)
+    pub fn smtp(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(|port| port.greeting == SMTP)
     }
 
     /// The file for `/healthcheck`.

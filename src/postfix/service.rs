@@ -8,7 +8,7 @@ use super::{main_cf_file, master_cf, master_cf_file};
 use crate::health::Targets;
 use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
-use crate::supervise::service::{Drain, Readiness, Service};
+use crate::supervise::service::{Drain, Readiness, Service, Sessions};
 
 /// Where the package puts the daemons: Debian's own `daemon_directory`.
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
@@ -19,7 +19,7 @@ const MASTER: &str = "/usr/lib/postfix/sbin/master";
 ///
 /// It starts once Dovecot's login socket answers: an early client on port 465 would have its service throttled.
 pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan) -> Option<Service> {
-    let port = targets.smtp()?.clone();
+    let port = targets.smtp().next()?.clone();
     let tables = plan.referenced.iter().map(|(path, _)| path.clone());
     Some(Service {
         name: "postfix",
@@ -33,6 +33,11 @@ pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan)
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
         reads: std::iter::once(POSTFIX_CONFIG_DIRECTORY.into()).chain(tables).collect(),
+        sessions: Some(Sessions {
+            process: "smtpd",
+            ports: targets.smtp().cloned().collect(),
+            source: targets.source,
+        }),
         drain: Some(Drain {
             closing: closing(plan).into_iter().collect(),
             ports: SMTP_PORTS.to_vec(),

@@ -38,6 +38,12 @@ fn belongs(pid: i32, stat: &Stat, main: i32) -> bool {
     pid != main && stat.is_alive() && (stat.group == main || stat.session == main)
 }
 
+/// Those of this name.
+pub(super) fn named(main: Pid, name: &str) -> Vec<Pid> {
+    let named = of(main).into_iter().filter(|(_, stat)| stat.name == name);
+    named.map(|(pid, _)| pid).collect()
+}
+
 /// Signals those that `chosen` accepts by name; returns how many there are. Each is held by a pidfd and looked at again,
 /// so that a number which meanwhile went to another process is not signalled.
 pub(super) fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {

@@ -2,6 +2,7 @@
 
 mod drain;
 pub mod members;
+mod overtaken;
 pub mod policy;
 pub mod service;
 mod start;
@@ -18,6 +19,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +34,9 @@ use crate::system::{files, panics, proc};
 const POLL: Duration = Duration::from_millis(10);
 /// Between two looks for a process that somebody starts by hand, which takes seconds.
 const ADOPTION_POLL: Duration = Duration::from_millis(200);
+
+/// Longest that others stand still for a reload.
+const LONGEST_STILL: Duration = Duration::from_millis(500);
 
 /// How long a main process that was asked to end may take before the others are asked, too.
 const ALONE: Duration = Duration::from_millis(300);
@@ -130,6 +135,8 @@ struct Slot {
     drain: Option<JoinHandle<()>>,
     farewell: Option<JoinHandle<()>>,
     last_exit: Option<Exit>,
+    /// Waits until it serves again after a reload.
+    reloaded: Option<oneshot::Sender<()>>,
     /// How often the kernel had killed for want of memory when it started.
     out_of_memory_kills: Option<u64>,
 }
@@ -187,7 +194,12 @@ impl Supervisor {
                 self.adopt(id, pid);
                 Event::Adopted(id)
             }
-            What::Ready => Event::Ready(id),
+            What::Ready => {
+                if let Some(reloaded) = self.slots[id].reloaded.take() {
+                    let _ = reloaded.send(());
+                }
+                Event::Ready(id)
+            }
             What::Exited(exit) => {
                 let slot = &mut self.slots[id];
                 slot.held = None;
@@ -209,7 +221,7 @@ impl Supervisor {
             Action::CancelPreparation(id) => stop_task(&mut self.slots[id].preparation),
             Action::Spawn(id) => self.spawn(id),
             Action::AwaitAdoption(id) => self.await_adoption(id),
-            Action::Reload(id) => signal(&self.slots[id], Signal::HUP),
+            Action::Reload(id) => self.reload(id),
             Action::Drain(id) => self.drain(id),
             Action::Terminate(id) => self.terminate(id),
             Action::Kill(id) => {
@@ -418,6 +430,38 @@ impl Supervisor {
         self.slots[id].adoption = Some(panics::keep(look));
     }
 
+    /// While it reads its configuration again its sockets may be missing for a moment: who needs one stands still.
+    fn reload(&mut self, id: Id) {
+        let (service, logs) = (Rc::clone(&self.services[id]), self.logs.clone());
+        let needy: Vec<Id> = (0..self.services.len())
+            .filter(|other| {
+                let needs = self.services[*other].needs.as_ref();
+                needs.is_some_and(|socket| service.stale_files.contains(socket))
+            })
+            .collect();
+        let still: Vec<Still> = needy
+            .into_iter()
+            .filter_map(|other| Still::hold(&self.slots[other]))
+            .collect();
+        let (reloaded, served) = oneshot::channel();
+        let slot = &mut self.slots[id];
+        slot.reloaded = Some(reloaded);
+        let idle = match (slot.main, &service.sessions) {
+            (Some(main), Some(sessions)) => overtaken::idle(main, sessions),
+            _ => Vec::new(),
+        };
+        signal(slot, Signal::HUP);
+        spawn_local(async move {
+            if !still.is_empty() {
+                let _ = timeout(LONGEST_STILL, served).await;
+                drop(still);
+            }
+            if let Some(sessions) = &service.sessions {
+                overtaken::relieve(idle, sessions, |line| logs.own(line)).await;
+            }
+        });
+    }
+
     fn drain(&mut self, id: Id) {
         let (service, report, logs) = (Rc::clone(&self.services[id]), self.reporter(id), self.logs.clone());
         let held = self.slots[id].held.as_ref().and_then(|held| held.try_clone().ok());
@@ -474,6 +518,33 @@ impl Supervisor {
             }
             report.send(What::Cleared);
         });
+    }
+}
+
+/// A service of which all processes stand still, until this is dropped.
+struct Still {
+    main: Pid,
+    held: OwnedFd,
+}
+
+impl Still {
+    fn hold(slot: &Slot) -> Option<Still> {
+        let (main, held) = (slot.main?, slot.held.as_ref()?.try_clone().ok()?);
+        let still = Still { main, held };
+        // The main process first: it starts no other then.
+        still.signal(Signal::STOP);
+        Some(still)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.held, signal);
+        members::signal(self.main, signal, |_| true);
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Service {
     pub process: &'static str,
     /// The files that it reads, and the directories below which they are: it has to be told when one changes.
     pub reads: Vec<PathBuf>,
+    /// Its processes that serve a client each.
+    pub sessions: Option<Sessions>,
     /// How its work in hand is finished before it ends.
     pub drain: Option<Drain>,
     /// Names of processes that its main process leaves behind, in the order in which they have to be ended: those of one
@@ -47,6 +49,17 @@ pub enum Readiness {
     Notify(PathBuf),
     /// It greets here.
     Greets(Port, Option<IpAddr>),
+}
+
+/// Processes of which each serves one client at a time.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    /// Their name (proc_pid_comm(5)).
+    pub process: &'static str,
+    /// Where they greet.
+    pub ports: Vec<Port>,
+    /// Where to ask from.
+    pub source: Option<IpAddr>,
 }
 
 /// How a service finishes what it is busy with.

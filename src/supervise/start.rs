@@ -93,7 +93,7 @@ pub(super) async fn await_greeting(port: &Port, source: Option<IpAddr>) {
 }
 
 /// One probe, which blocks.
-async fn greets(port: &Port, source: Option<IpAddr>) -> bool {
+pub(super) async fn greets(port: &Port, source: Option<IpAddr>) -> bool {
     let port = port.clone();
     let greeted = spawn_blocking(move || probe::greet(&port, source).is_ok()).await;
     greeted.unwrap_or(false)

@@ -154,6 +154,20 @@ fn connected(table: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The processes that hold a lock on a file, or wait for one (proc_locks(5)).
+pub fn lockers() -> BTreeSet<i32> {
+    lockers_in(&fs::read_to_string("/proc/locks").unwrap_or_default())
+}
+
+/// `1: POSIX ADVISORY WRITE pid …`, with `->` behind the number for one that waits.
+fn lockers_in(table: &str) -> BTreeSet<i32> {
+    let pid = |line: &str| {
+        let mut fields = line.split_whitespace().filter(|field| *field != "->");
+        fields.nth(4)?.parse().ok()
+    };
+    table.lines().filter_map(pid).collect()
+}
+
 /// How many processes of this container the kernel has killed because memory ran out (cgroup v2, then v1).
 pub fn out_of_memory_kills() -> u64 {
     [
@@ -182,6 +196,13 @@ mod tests {
             ("a) b (c", 1, 5, 6)
         );
         assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn who_holds_a_lock_or_waits_for_one() {
+        let table = "1: FLOCK  ADVISORY  WRITE 708 fd:00:131 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 709 fd:00:131 0 EOF\n\
+            2: POSIX  ADVISORY  READ  12 fd:00:99 128 128\n3: OFDLCK ADVISORY WRITE -1 00:05:7 0 EOF\n";
+        assert_eq!(lockers_in(table), BTreeSet::from([-1, 12, 708, 709]));
     }
 
     #[test]

@@ -405,3 +405,49 @@ def test_a_stop_keeps_what_a_reload_has_changed(lab, client):
         talk.stdin.flush()
         assert talk.stdout.readline() == "250\n"
     assert exit_code(server) == "0"
+
+
+# Makes one smtpd take a client while it is told to end: it is stopped while it waits, a client comes, then the reload.
+OVERTAKE = """
+import os, signal, socket, subprocess, sys, time
+def smtpds(waiting):
+    found = []
+    for line in open("/proc/locks"):
+        fields = [field for field in line.split() if field != "->"]
+        pid = int(fields[4])
+        try: comm = open(f"/proc/{pid}/comm").read().strip()
+        except OSError: continue
+        if comm == "smtpd" and ("->" in line) == waiting: found.append(pid)
+    return found
+def greeted(connection, patience):
+    connection.settimeout(patience)
+    try: return connection.recv(100).startswith(b"220 ")
+    except TimeoutError: return False
+held = [socket.create_connection(("127.0.0.1", 25)) for _ in range(4)]
+assert all(greeted(each, 10) for each in held)
+for each in held: each.close()
+end = time.monotonic() + 10
+while not (smtpds(False) and smtpds(True)): assert time.monotonic() < end; time.sleep(0.05)
+next_one = [pid for pid in smtpds(False) if b"submission" not in open(f"/proc/{pid}/cmdline", "rb").read()][0]
+os.kill(next_one, signal.SIGSTOP)
+client = socket.create_connection(("127.0.0.1", 25))
+print("reload", flush=True); sys.stdin.readline()
+time.sleep(0.2); os.kill(next_one, signal.SIGCONT)
+assert greeted(client, 5), "the client that overtook the reload"
+begun = time.monotonic()
+others = [socket.create_connection(("127.0.0.1", 25)) for _ in range(3)]
+print([greeted(each, 20) for each in others], round(time.monotonic() - begun, 1), flush=True)
+"""
+
+
+def test_a_client_that_overtakes_a_reload_keeps_nobody_out(lab, figure):
+    """Postfix takes the process that serves it for idle, and starts no other until it leaves."""
+    server = lab.server(alias="overtaken")
+    companion = lab.companion(server)
+    talk = subprocess.Popen(["docker", "exec", "-i", companion.id, "python3", "-c", OVERTAKE], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert talk.stdout.readline() == "reload\n"
+    server.sh("mkdir -p /etc/mailroom/main.cf.d; echo 'smtpd_banner = again' >/etc/mailroom/main.cf.d/x.cf; mailroom reload")
+    said = talk.communicate("\n", timeout=60)[0]
+    assert said.startswith("[True, True, True] "), said
+    figure("new clients are greeted after a reload that one overtook, within", f"{said.split()[-1]} s")
