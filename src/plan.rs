@@ -1,7 +1,7 @@
 //! What shall be on disk: every directory, file and table, as values.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::system::files::Owner;
 
@@ -87,6 +87,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The file that is written there.
+    pub fn file(&self, path: &Path) -> Option<&File> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
     /// Adds a directory.
     pub fn directory(&mut self, path: impl Into<PathBuf>, owner: Owner, mode: u32) {
         self.directories.push(Directory {

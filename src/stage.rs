@@ -104,7 +104,7 @@ fn all_well(results: [anyhow::Result<()>; 4], scratch: &TempDir, secrets: &BTree
 
 /// The drop-in files are checked where they are staged.
 fn include_staged(plan: &Plan, scratch: &TempDir) -> anyhow::Result<()> {
-    let Some(config) = plan.files.iter().find(|file| file.path == dovecot::config_file()) else {
+    let Some(config) = plan.file(&dovecot::config_file()) else {
         return Ok(());
     };
     let prefix = format!("!include {}", scratch.path().display());
@@ -260,11 +260,7 @@ fn take_out(path: &Path, number: usize) -> io::Result<bool> {
 
 /// The names of all settings, from `doveconf -a` with what the template says alone.
 async fn known_settings(plan: &Plan, scratch: &TempDir, processes: &Processes) -> anyhow::Result<Vec<String>> {
-    let config = plan
-        .files
-        .iter()
-        .find(|file| file.path == dovecot::config_file())
-        .context("no configuration")?;
+    let config = plan.file(&dovecot::config_file()).context("no configuration")?;
     let path = scratch.path().join("template.conf");
     write(
         &path,

@@ -59,7 +59,7 @@ const DELIVERY_AGENTS: [&str; 7] = ["discard", "error", "lmtp", "local", "pipe",
 
 /// Where qmgr(8) hands a message to a delivery agent, below the queue directory.
 fn delivery_sockets(plan: &Plan) -> Vec<String> {
-    let master_cf = plan.files.iter().find(|file| file.path == master_cf_file());
+    let master_cf = plan.file(&master_cf_file());
     let text = master_cf.map_or("".into(), |file| String::from_utf8_lossy(&file.bytes));
     let services = master_cf::parse(&text).unwrap_or_default();
     let deliver =
@@ -75,7 +75,7 @@ fn delivery_sockets(plan: &Plan) -> Vec<String> {
 /// read it only when that client is gone. (SIGTERM to master, `postfix stop` and `postfix drain` all cut or hang
 /// somebody.)
 fn closing(plan: &Plan) -> Option<File> {
-    let open = plan.files.iter().find(|file| file.path == main_cf_file())?;
+    let open = plan.file(&main_cf_file())?;
     let goodbye = "static:{421 4.3.2 Server is shutting down, try again later}";
     let parameters = [
         ("smtpd_client_restrictions", goodbye),

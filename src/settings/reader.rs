@@ -25,20 +25,20 @@ fn sets_the_same(variable: &str) -> String {
 /// Reads variable after variable, gathering mistakes instead of stopping at the first.
 pub(super) struct Reader<'a> {
     pub(super) known: &'a Parameters,
-    pub(super) secrets: BTreeSet<String>,
+    secrets: BTreeSet<String>,
     /// The environment, with the parameters of drop-in files as the variables that would set them, and those of the table
     /// under the table's names.
-    pub(super) environment: Environment,
+    environment: Environment,
     /// Where such a variable stands, or how the user wrote it.
     pub(super) origins: BTreeMap<String, String>,
     pub(super) mistakes: Vec<Mistake>,
-    pub(super) values: BTreeMap<&'static str, Value>,
+    values: BTreeMap<&'static str, Value>,
     pub(super) parameters: BTreeMap<String, Given>,
     pub(super) master: Vec<MasterSetting>,
-    pub(super) dovecot: Vec<DovecotSetting>,
-    pub(super) ignored: Vec<String>,
+    dovecot: Vec<DovecotSetting>,
+    ignored: Vec<String>,
     /// Names that nobody knows and that may be meant for a secret's.
-    pub(super) hidden: BTreeSet<String>,
+    hidden: BTreeSet<String>,
     /// Services of drop-in files.
     pub(super) services: Vec<Service>,
 }

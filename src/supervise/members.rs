@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::time::{sleep, timeout};
 
-use super::POLL;
+use super::{POLL, hold};
 use crate::system::proc::{self, Stat};
 
 /// How long what was asked to end may take.
@@ -49,12 +49,7 @@ pub(super) fn named(main: Pid, name: &str) -> Vec<Pid> {
 pub(super) fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {
     let members: Vec<_> = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name)).collect();
     for (member, _) in &members {
-        let Some(pid) = rustix::process::Pid::from_raw(member.as_raw()) else {
-            continue;
-        };
-        let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else {
-            continue;
-        };
+        let Ok(held) = hold(*member) else { continue };
         if Stat::read(member.as_raw()).is_some_and(|stat| belongs(member.as_raw(), &stat, main.as_raw())) {
             let _ = pidfd_send_signal(&held, signal);
         }

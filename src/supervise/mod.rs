@@ -433,15 +433,14 @@ impl Supervisor {
     /// While it reads its configuration again its sockets may be missing for a moment: who needs one stands still.
     fn reload(&mut self, id: Id) {
         let (service, logs) = (Rc::clone(&self.services[id]), self.logs.clone());
-        let needy: Vec<Id> = (0..self.services.len())
-            .filter(|other| {
-                let needs = self.services[*other].needs.as_ref();
-                needs.is_some_and(|socket| service.stale_files.contains(socket))
-            })
-            .collect();
-        let still: Vec<Still> = needy
-            .into_iter()
-            .filter_map(|other| Still::hold(&self.slots[other]))
+        let is_needy = |other: &Service| {
+            let needs = other.needs.as_ref();
+            needs.is_some_and(|socket| service.stale_files.contains(socket))
+        };
+        let others = self.services.iter().zip(&self.slots);
+        let still: Vec<Still> = others
+            .filter(|(other, _)| is_needy(other))
+            .filter_map(|(_, slot)| Still::hold(slot))
             .collect();
         let (reloaded, served) = oneshot::channel();
         let slot = &mut self.slots[id];
