@@ -4,16 +4,16 @@ ARG RUST_IMAGE=rust:1-slim-trixie
 ARG DEBIAN_IMAGE=debian:trixie-slim
 
 # ---- the binary ------------------------------------------------------------------------------------------------
-FROM ${RUST_IMAGE} AS build
-WORKDIR /src
-
 # The dependencies alone, built against an empty crate: this layer lasts until Cargo.toml or Cargo.lock changes.
+FROM ${RUST_IMAGE} AS dependencies
+WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
  && cargo test --release --locked --no-run \
  && cargo build --release --locked \
  && rm -r src
 
+FROM dependencies AS build
 COPY . .
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked
 

@@ -1,23 +1,25 @@
 """Start, stop, restart, mistakes, health."""
 
-import json
 import re
 import shlex
 import time
 from pathlib import Path
 
-from conftest import IMAGE, LABEL, WORK, Container, docker, name, until
+import pytest
+
+from lab import IMAGE, LABEL, WORK, Container, docker, name, run_once, until
 
 
+@pytest.mark.timed
 def test_stop_is_quick_and_clean_and_start_brings_everything_back(lab):
     server = lab.server(alias="life")
     fingerprint = server.sh("md5sum /etc/dovecot/certs/*").stdout
     server.sh("printf 'Subject: kept\n\nx\n' | sendmail user@metabuilder.local")
-    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    server.wait_for_mail()
     begun = time.monotonic()
     docker("stop", server.id)
     assert time.monotonic() - begun < 2
-    assert server.inspect("{{.State.ExitCode}}") == "0"
+    assert server.exit_code == 0
     docker("start", server.id)
     server.wait_until_healthy()
     assert server.sh("md5sum /etc/dovecot/certs/*").stdout == fingerprint
@@ -26,8 +28,8 @@ def test_stop_is_quick_and_clean_and_start_brings_everything_back(lab):
 
 def test_wrong_variables_are_told_in_one_report():
     begun = time.monotonic()
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-e", "POSTFIX_MYHOSTNAM=x",
-                  "-e", "POSTFIX_MESSAGE_SIZE_LIMIT=ten", "-e", "POSTFIX_MYNETWORKS=10.0.0.0/99", IMAGE, check=False)
+    done = run_once("-e", "POSTFIX_MYHOSTNAM=x", "-e", "POSTFIX_MESSAGE_SIZE_LIMIT=ten",
+                    "-e", "POSTFIX_MYNETWORKS=10.0.0.0/99", check=False)
     assert done.returncode == 64
     assert "3 environment variables are wrong" in done.stderr
     assert "did you mean POSTFIX_MYHOSTNAME?" in done.stderr
@@ -43,12 +45,13 @@ def test_a_refused_first_start_leaves_volumes_empty(lab):
     for path in paths:
         (directory / path).mkdir(parents=True)
         options += ["-v", f"{directory}/{path}:/{path}"]
-    server = lab.server(env={"DOVECOT_MAIL_DEBG": "yes"}, options=options, healthy=False)
-    assert docker("wait", server.id).stdout == "64\n"
+    server = lab.server(alias="refused", env={"DOVECOT_MAIL_DEBG": "yes"}, options=options, healthy=False)
+    assert server.wait() == 64
     assert re.search(r"did you mean (DOVECOT_)?MAIL_DEBUG\?", server.logs(), re.IGNORECASE)
     assert {path: list((directory / path).iterdir()) for path in paths} == {path: [] for path in paths}
 
 
+@pytest.mark.timed
 def test_the_report_comes_at_once(server, figure):
     """Measured inside a container: from the start of the process to its exit."""
     took = server.sh("""
@@ -105,11 +108,9 @@ def test_the_error_report_in_the_readme():
 EXAMPLES = re.findall(r"^\|.*\| `(\w+=\S+)` \|$", README, re.MULTILINE)
 
 
-def test_examples_of_settings_in_the_readme(lab):
+def test_examples_of_settings_in_the_readme(checker):
     """Those of "Everything else of Postfix and Dovecot": each is accepted."""
     assert len(EXAMPLES) == 7
-    checker = lab.run(IMAGE, "-c", "mkdir /run/secrets && echo secret >/run/secrets/relay && sleep infinity",
-                      options=["--entrypoint", "bash", "--init", "--no-healthcheck"], network="none")
     # A password goes with a user name and a host.
     beside = ["POSTFIX_RELAYHOST=[smtp.example.org]:587", "MAILROOM_RELAYHOST_USERNAME=me"]
     for example in EXAMPLES:
@@ -119,7 +120,7 @@ def test_examples_of_settings_in_the_readme(lab):
 
 def test_the_version_on_the_label():
     label = docker("inspect", "-f", '{{index .Config.Labels "org.opencontainers.image.version"}}', IMAGE).stdout
-    said = docker("run", "--rm", "--label", LABEL, "--network", "none", IMAGE, "--version").stdout
+    said = run_once(command=["--version"]).stdout
     assert said == f"mailroom {label}"
 
 
@@ -154,10 +155,10 @@ volumes:
     try:
         docker(*compose, "up", "-d", "--no-build")
         server = Container(project, project).wait_until_healthy()
-        ports = json.loads(server.inspect("{{json .NetworkSettings.Ports}}"))
+        ports = server.inspect()["NetworkSettings"]["Ports"]
         assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995])
         assert {binding["HostIp"] for bindings in ports.values() for binding in bindings} == {"127.0.0.1"}
-        assert "MAILROOM_TRUST_GATEWAY=yes" in json.loads(server.inspect("{{json .Config.Env}}"))
+        assert "MAILROOM_TRUST_GATEWAY=yes" in server.inspect()["Config"]["Env"]
         assert "the docker gateway, from which strangers may arrive" not in server.logs()
     finally:
         docker(*compose, "down", "-v", check=False)
@@ -172,7 +173,7 @@ def test_read_only_root(lab):
     server = lab.server(alias="readonly", options=options)
     assert server.exec("touch", "/x", check=False).returncode != 0
     server.sh("printf 'Subject: x\n\nx\n' | sendmail user@metabuilder.local")
-    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    server.wait_for_mail()
 
 
 def test_empty_bind_mounts(lab):
@@ -185,7 +186,7 @@ def test_empty_bind_mounts(lab):
         options += ["-v", f"{directory}{path}:{path}"]
     server = lab.server(alias="binds", options=options)
     server.sh("postfix check && printf 'Subject: x\n\nx\n' | sendmail user@metabuilder.local")
-    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
+    server.wait_for_mail()
     assert (directory / "etc/postfix/main.cf").is_file()
 
 
@@ -193,12 +194,13 @@ def test_no_network(lab):
     lab.server(network="none")
 
 
+@pytest.mark.timed
 def test_dead_dns(lab, figure):
     """A resolver that takes questions and never answers: greetings and probes go on."""
     resolver = lab.client()
     docker("exec", "-d", resolver.id, "python3", "-c",
            "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53)); time.sleep(600)")
-    until(lambda: ":53 " in resolver.sh("cat /proc/net/udp | sed 's/:0035 /:53 /'").stdout, "the resolver is bound")
+    resolver.wait_for("grep ':0035 ' /proc/net/udp", "the resolver is bound")
     directory = WORK / name("dns")
     directory.mkdir()
     (directory / "resolv.conf").write_text(f"nameserver {resolver.address}\n")
@@ -223,5 +225,5 @@ def test_five_failures_end_the_container(lab):
         until(lambda: len(re.findall("dovecot was ended by SIGKILL", server.logs())) == failures, "a failure")
         if failures < 5:
             until(lambda: len(re.findall("dovecot is ready", server.logs())) == failures + 1, "ready again")
-    assert docker("wait", server.id).stdout.strip() == "1"
+    assert server.wait() == 1
     assert "dovecot was ended by SIGKILL and has failed too often" in server.logs()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from conftest import IMAGE, WORK, docker, name, until
+from lab import WORK, docker, name, run_once
 
 SEND_25 = """
 import smtplib
@@ -65,8 +65,7 @@ for number in range(1, pop.stat()[0] + 1):
 
 def arrived(sink, subject):
     """Waits until a message is in the sink."""
-    find = f"grep -rl '^Subject: {subject}' /mail"
-    return until(lambda: sink.sh(find, check=False).stdout, f"{subject} in the sink")
+    sink.wait_for(f"grep -rl '^Subject: {subject}' /mail", f"{subject} in the sink")
 
 
 def test_port_25_relays_to_the_sink_without_login(server, client, sink):
@@ -147,8 +146,7 @@ for to in ["nobody@metabuilder.local", "postmaster@metabuilder.local", "USER+x@m
 
 def test_mail_for_postmaster_reaches_the_administrator(server, client):
     client.python(SEND_25.format(subject="for-postmaster", to="postmaster@metabuilder.local"))
-    until(lambda: "for-postmaster" in server.sh("cat /var/mail/admin/Maildir/new/* 2>/dev/null", check=False).stdout,
-          "mail in admin's Maildir")
+    server.wait_for("grep -r for-postmaster /var/mail/admin/Maildir/new", "mail in admin's Maildir")
 
 
 def test_a_relay_host_that_demands_login_and_tls(lab, server, sink, client):
@@ -219,9 +217,8 @@ def test_files_are_looked_at_wherever_they_are_named():
     (directory / "master.cf.d").mkdir(parents=True)
     (directory / "table").write_text("a b\n")
     (directory / "master.cf.d/x.cf").write_text("# x\n2525 inet n - n - - smtpd -o header_checks=regexp:/missing\n")
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro",
-                  "-e", "POSTFIX_TRANSPORT_MAPS=lmdb:/etc/mailroom/table",
-                  "-e", "MAILROOM_MASTER_SMTP_INET_HEADER_CHECKS=pcre:/none", IMAGE, "check", check=False)
+    done = run_once("-v", f"{directory}:/etc/mailroom:ro", "-e", "POSTFIX_TRANSPORT_MAPS=lmdb:/etc/mailroom/table",
+                    "-e", "MAILROOM_MASTER_SMTP_INET_HEADER_CHECKS=pcre:/none", command=["check"], check=False)
     assert done.returncode == 64, done.stderr
     for told in ["/etc/mailroom is read-only", "/etc/mailroom/master.cf.d/x.cf:2: regexp:/missing", "/none"]:
         assert told in done.stderr, done.stderr
@@ -231,20 +228,18 @@ def test_all_that_the_checkers_say_comes_in_one_report():
     directory = WORK / name("dropins")
     (directory / "master.cf.d").mkdir(parents=True)
     (directory / "master.cf.d/x.cf").write_text("2525 inet n - n - - smtpd\n  -o smtpd_baner=x\n")
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/etc/mailroom:ro",
-                  "-e", "POSTFIX_SMTPD_USE_TLS=yes", "-e", "DOVECOT_MAIL_DEBUG=maybe", "-e", "DOVECOT_NONSENSE=1",
-                  IMAGE, "check", check=False)
+    done = run_once("-v", f"{directory}:/etc/mailroom:ro", "-e", "POSTFIX_SMTPD_USE_TLS=yes", "-e", "DOVECOT_MAIL_DEBUG=maybe",
+                    "-e", "DOVECOT_NONSENSE=1", command=["check"], check=False)
     assert done.returncode == 64, done.stderr
     for told in ["x.cf:1: -o smtpd_baner=x", "POSTFIX_SMTPD_USE_TLS=yes", "DOVECOT_MAIL_DEBUG=maybe", "DOVECOT_NONSENSE=1"]:
         assert told in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("greeting", ["a #b", 'say "x"', '"a" b', "a \\", "'a'", "#", "\\", "a\\b #", "{ x"])
-def test_a_value_reaches_dovecot_as_it_is(greeting):
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "--entrypoint", "bash",
-                  "-e", f"DOVECOT_LOGIN_GREETING={greeting}", "-e", "DOVECOT_MAIL_DEBUG=yes", IMAGE, "-c",
-                  "mailroom check >&2 && mailroom render /run/mailroom/dovecot/dovecot.conf >/tmp/x.conf "
-                  "&& doveconf -c /tmp/x.conf -h mail_debug && doveconf -c /tmp/x.conf -h login_greeting")
+def test_a_value_reaches_dovecot_as_it_is(checker, greeting):
+    done = checker.exec("env", f"DOVECOT_LOGIN_GREETING={greeting}", "DOVECOT_MAIL_DEBUG=yes", "bash", "-c",
+                        "mailroom check >&2 && mailroom render /run/mailroom/dovecot/dovecot.conf >/tmp/x.conf "
+                        "&& doveconf -c /tmp/x.conf -h mail_debug && doveconf -c /tmp/x.conf -h login_greeting")
     debug, shown = done.stdout.splitlines()
     if shown.startswith('"') and shown.endswith('"') and len(shown) > 1:
         shown = shown[1:-1].replace('\\"', '"').replace("\\\\", "\\")

@@ -11,7 +11,7 @@
 | 7 | a number that came to mean another           | test_state.py: test_stale_pid_files_and_sockets; a_pid_file_with_another_process_names_nobody (unit) |
 | 8 | our standard output blocks                   | test_a_standard_output_that_nobody_reads, test_lost_lines_are_counted |
 | 9 | long lines, NUL, not UTF-8, no newline       | any_datagram_becomes_one_line, what_daemons_print_becomes_lines (unit) |
-| 10| SIGTERM twice, and the other signals         | test_signals, test_a_second_sigterm_hurries |
+| 10| SIGTERM twice, and the other signals         | test_signals_that_stop, test_other_signals, test_a_second_sigterm_hurries |
 | 11| the process supervised exits, another serves | test_a_master_started_by_hand_at_the_same_time, test_a_master_started_by_hand_beside_an_old_session |
 | 12| killed too early or too late                 | test_who_does_not_end_is_killed_in_time |
 | 13| out of memory looks like any kill            | test_out_of_memory_is_told |
@@ -27,11 +27,7 @@ import time
 
 import pytest
 
-from conftest import CLIENT_IMAGE, IMAGE, docker, in_data, name, slowest_greeting, until
-
-
-def exit_code(server):
-    return docker("wait", server.id).stdout.strip()
+from lab import CLIENT_IMAGE, IMAGE, docker, in_data, name, slowest_greeting, until
 
 
 def stop(server, seconds=10):
@@ -57,13 +53,14 @@ def placed(lab, place):
     return lab.server(alias=name("placed"), options=place)
 
 
+@pytest.mark.timed
 def test_sigterm_at_any_moment_of_the_start(lab):
     for delay in [0.05, 0.1, 0.15, 0.2, 0.3, 0.5]:
         server = lab.server(alias="early", healthy=False)
         time.sleep(delay)
         docker("kill", "-s", "TERM", server.id)
         begun = time.monotonic()
-        assert exit_code(server) == "0", server.logs()
+        assert server.wait() == 0, server.logs()
         assert time.monotonic() - begun < 1.5, server.logs()
 
 
@@ -111,6 +108,7 @@ STATE = "for p in $(pgrep -x {}); do grep -E '^Sig(Blk|Ign)' /proc/$p/status; ls
 DAEMONS = ["master", "qmgr", "dovecot", "anvil", "auth"]
 
 
+@pytest.mark.timed
 def test_nothing_is_inherited(lab):
     """Whoever starts us ignores and blocks every signal and leaves files open."""
     hostile = """
@@ -129,9 +127,10 @@ exec '/usr/local/bin/mailroom';
         assert signals[0] == signals[1], daemon
         assert "/etc/issue" not in states[1] and "left-open" not in states[1], states[1]
     assert stop(inheritor) < 2
-    assert exit_code(inheritor) == "0"
+    assert inheritor.wait() == 0
 
 
+@pytest.mark.timed
 def test_a_shared_pid_namespace(lab):
     """Our stop ends ours, in whatever session they are, and no stranger."""
     holder = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"])
@@ -141,7 +140,7 @@ def test_a_shared_pid_namespace(lab):
     server.wait_until_healthy()
     assert holder.sh("pgrep -fx 'sleep 8888'").stdout != ""
     assert stop(server) < 2
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
     assert holder.sh("pgrep -fx 'sleep 8888'", check=False).stdout == ""
     assert holder.sh("pgrep -fx 'sleep 7777'").stdout != ""
     assert holder.sh("pgrep -x 'master|qmgr|dovecot|anvil|mailroom'", check=False).stdout == ""
@@ -154,6 +153,7 @@ def blocked(lab):
     return lab.run(IMAGE, "-c", script, options=options).wait_until_healthy()
 
 
+@pytest.mark.timed
 def test_a_standard_output_that_nobody_reads(lab, client, figure):
     """Mail is accepted all the same, and a stop ends in its time."""
     server = blocked(lab)
@@ -167,17 +167,17 @@ for _ in range(30):
 print(time.monotonic() - begun)
 """).stdout
     figure("600 messages with a blocked standard output", f"{float(said):.1f} s")
-    until(lambda: server.sh("ls /var/mail/user/Maildir/new | wc -l").stdout == "600\n", "all are delivered")
+    server.wait_for("[ $(ls /var/mail/user/Maildir/new | wc -l) = 600 ]", "all are delivered")
     assert int(server.sh("wc -c </var/log/mail.log").stdout) > 65536, "more than a pipe takes"
     assert stop(server) < 3
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
 
 
 def test_lost_lines_are_counted(lab, figure):
     """Standard output is read again after a while."""
     server = blocked(lab)
     server.sh("seq -f 'numbered %.0f.' 12000 | postlog -t flood 2>/dev/null")
-    until(lambda: "numbered 12000." in server.sh("tail -n 5 /var/log/mail.log").stdout, "all lines are in the file")
+    server.wait_for("tail -n 5 /var/log/mail.log | grep -F 'numbered 12000.'", "all lines are in the file")
     docker("exec", "-d", server.id, "bash", "-c", "cat /tmp/full >/tmp/seen")
     seen = lambda: server.sh("cat /tmp/seen", check=False).stdout
     until(lambda: server.sh("postlog -t stirred x") and "lines were lost" in seen(), "it is told")
@@ -189,24 +189,26 @@ def test_lost_lines_are_counted(lab, figure):
     assert missing > 0 and abs(told - missing) < 50
 
 
-@pytest.mark.parametrize("signal, act", [
-    ("TERM", "stops"), ("INT", "stops"), ("QUIT", "stops"), ("37", "stops"),
-    ("HUP", "Reloaded: nothing has changed"), ("USR1", "goes on"), ("USR2", "goes on"), ("40", "goes on"),
-    ("ALRM", "goes on"), ("WINCH", "goes on"),
-])
-def test_signals(lab, signal, act):
+@pytest.mark.parametrize("signal", ["TERM", "INT", "QUIT", "37"])
+def test_signals_that_stop(lab, signal):
     server = lab.server(alias="signalled")
-    if signal == "USR1":
-        server.sh("mv /var/log/mail.log /var/log/moved")
     docker("kill", "-s", signal, server.id)
-    if act == "stops":
-        assert exit_code(server) == "0"
-        return
-    if act != "goes on":
-        server.wait_for_log(act)
-    if signal == "USR1":
-        until(lambda: server.sh("postlog -t marker x; cat /var/log/mail.log", check=False).stdout, "the file is new")
+    assert server.wait() == 0
+
+
+def test_other_signals(lab):
+    """One of these means a reload, one new log files, and the others nothing."""
+    server = lab.server(alias="signalled")
+    docker("kill", "-s", "HUP", server.id)
+    server.wait_for_log("Reloaded: nothing has changed")
     server.wait_until_healthy()
+    server.sh("mv /var/log/mail.log /var/log/moved")
+    docker("kill", "-s", "USR1", server.id)
+    server.wait_for("postlog -t marker x; grep . /var/log/mail.log", "the file is new")
+    server.wait_until_healthy()
+    for signal in ["USR2", "40", "ALRM", "WINCH"]:
+        docker("kill", "-s", signal, server.id)
+        server.wait_until_healthy()
 
 
 def test_other_signals_under_another_init(lab):
@@ -242,23 +244,24 @@ print(imap.noop()[0])
     live.wait(timeout=10)
 
 
+@pytest.mark.timed
 def test_a_second_sigterm_hurries(lab, client):
     """A client holds a session in DATA open for ever: the stop waits for it, until it is told to hurry."""
     server = lab.server(alias="hurried")
     with in_data(client, "hurried"):
         docker("kill", "-s", "TERM", server.id)
         server.wait_for_log("takes no new clients and finishes its work")
-        assert server.inspect("{{.State.Running}}") == "true"
+        assert server.running
         begun = time.monotonic()
         docker("kill", "-s", "TERM", server.id)
-        assert exit_code(server) == "0"
+        assert server.wait() == 0
         assert time.monotonic() - begun < 2
 
 
 def test_a_master_started_by_hand_at_the_same_time(placed):
     placed.sh("pkill -9 -x master; postfix start", check=False)
     placed.wait_until_healthy()
-    until(lambda: placed.sh("pgrep -xc master").stdout == "1\n", "there is one master")
+    placed.wait_for("[ $(pgrep -xc master) = 1 ]", "there is one master")
     assert placed.exec("postfix", "status").returncode == 0
 
 
@@ -280,6 +283,7 @@ def test_a_death_by_a_realtime_signal_is_noticed(lab):
     server.wait_until_healthy()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("process", ["dovecot", "master"])
 def test_who_does_not_end_is_killed_in_time(lab, process):
     server = lab.server(alias="deaf", env={"MAILROOM_STOP_TIMEOUT": "3s"})
@@ -287,7 +291,7 @@ def test_who_does_not_end_is_killed_in_time(lab, process):
     took = stop(server)
     # Postfix is killed after 1.6 s, Dovecot after 2 s: the rest is for what they leave behind, and for the logs.
     assert 1.5 < took < 3.4, took
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
     assert "did not end in time and is killed" in server.logs()
 
 
@@ -299,6 +303,7 @@ def test_out_of_memory_is_told(lab):
     server.wait_until_healthy()
 
 
+@pytest.mark.timed
 def test_a_stop_in_the_back_off_starts_nothing(lab):
     server = lab.server(alias="backoff")
     for failures in range(1, 3):
@@ -306,11 +311,12 @@ def test_a_stop_in_the_back_off_starts_nothing(lab):
         until(lambda: server.logs().count("dovecot is ready") == failures + 1, "ready again")
     # The third pause is 0.3 s at least.
     server.sh("pkill -9 -x dovecot; sleep 0.05; kill 1")
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
     assert server.logs().count("dovecot was ended by SIGKILL; it is started again in") == 3
     assert server.logs().count("dovecot is ready") == 3
 
 
+@pytest.mark.timed
 def test_by_hand(placed):
     """Stop, start and reload by hand, of both: told, held, adopted, never fought, healthy at the end."""
     placed.exec("postfix", "reload")
@@ -331,6 +337,7 @@ def test_by_hand(placed):
     assert stop(placed) < 2
 
 
+@pytest.mark.long
 def test_whoever_stays_stopped_by_hand_is_started_again(lab):
     server = lab.server(alias="held")
     server.exec("doveadm", "stop")
@@ -386,7 +393,7 @@ for imap in sessions:
     assert stopping.wait(timeout=30) == 0
     assert re.fullmatch("421 4.3.2 .*Server is shutting down, try again later", said[0]) and said[1] == "250"
     assert said[2:4] == ["* BYE Server shutting down."] * 2
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
     assert time.monotonic() - begun < 5
     docker("start", server.id)
     assert "in the middle" in server.sh("cat /var/mail/user/Maildir/new/*").stdout
@@ -399,12 +406,12 @@ def test_a_stop_keeps_what_a_reload_has_changed(lab, client):
     server.exec("mailroom", "reload")
     with in_data(client, "closing") as talk:
         docker("kill", "-s", "TERM", server.id)
-        until(lambda: "421 4.3.2" in server.sh("cat /etc/postfix/main.cf").stdout, "new clients are turned away")
+        server.wait_for("grep '421 4.3.2' /etc/postfix/main.cf", "new clients are turned away")
         assert server.exec("postconf", "-h", "message_size_limit").stdout == "1234567\n"
         talk.stdin.write("\n")
         talk.stdin.flush()
         assert talk.stdout.readline() == "250\n"
-    assert exit_code(server) == "0"
+    assert server.wait() == 0
 
 
 # Makes one smtpd take a client while it is told to end: it is stopped while it waits, a client comes, then the reload.
@@ -440,6 +447,7 @@ print([greeted(each, 20) for each in others], round(time.monotonic() - begun, 1)
 """
 
 
+@pytest.mark.timed
 def test_a_client_that_overtakes_a_reload_keeps_nobody_out(lab, figure):
     """Postfix takes the process that serves it for idle, and starts no other until it leaves."""
     server = lab.server(alias="overtaken")

@@ -29,7 +29,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from conftest import WORK, Container, docker, name, telnet, until
+from lab import WORK, Container, docker, name, telnet, until
 
 COMMANDS = [
     ("bash -c 'echo $BASH_VERSION'", r"5\."),
@@ -168,7 +168,7 @@ def test_half_a_pair_is_told(lab):
     (directory / "server.crt").write_text("nonsense")
     server = lab.server(alias="half", healthy=False,
                         options=["-v", f"{directory}/server.crt:/etc/dovecot/certs/dovecot.crt:ro"])
-    assert docker("wait", server.id).stdout.strip() == "78"
+    assert server.wait() == 78
     assert "its key /etc/dovecot/certs/dovecot.key is missing; mount both or neither" in server.logs()
 
 

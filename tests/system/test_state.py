@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conftest import IMAGE, LABEL, docker, name, until
+from lab import docker, name, run_once
 
 IMAP = """
 import imaplib
@@ -19,8 +19,7 @@ for number in found[0].split():
 
 def fill(volume, script):
     """Runs a script with the volume at /v, as root."""
-    docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/v", "--entrypoint", "bash",
-           "--no-healthcheck", IMAGE, "-ec", script)
+    run_once("-v", f"{volume}:/v", "--entrypoint", "bash", "--no-healthcheck", command=["-ec", script])
 
 
 def test_mail_of_another_uid_is_readable_again(lab, client):
@@ -64,13 +63,13 @@ def test_a_copied_queue_is_delivered_once(lab, client, owners):
 for number in range(20):
     smtp.sendmail("a@example.org", ["user@metabuilder.local"], f"Subject: m{number}\\r\\n\\r\\nx")
 """)
-    until(lambda: len(server.sh("postqueue -j").stdout.splitlines()) == 20, "20 in the queue")
+    server.wait_for("[ $(postqueue -j | wc -l) = 20 ]", "20 in the queue")
     docker("stop", server.id)
-    docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{spool}:/old", "-v", f"{copy}:/new",
-           "--entrypoint", "bash", "--no-healthcheck", IMAGE, "-c", f"cp -r /old/. /new && {owners}")
+    run_once("-v", f"{spool}:/old", "-v", f"{copy}:/new", "--entrypoint", "bash", "--no-healthcheck",
+             command=["-c", f"cp -r /old/. /new && {owners}"])
     server = lab.server(alias=name("target"), options=["-v", f"{copy}:/var/spool/postfix", "-v", f"{mail}:/var/mail"])
     server.sh("postqueue -f")
-    until(lambda: server.sh("postqueue -j").stdout == "", "the queue is empty")
+    server.wait_for("queue=$(postqueue -j) && [ -z $queue ]", "the queue is empty")
     subjects = server.sh("cat /var/mail/user/Maildir/new/* | grep ^Subject").stdout.split("\n")[:-1]
     assert sorted(subjects) == sorted(f"Subject: m{number}" for number in range(20))
 
@@ -92,7 +91,7 @@ def test_missing_directories_are_made(lab):
     volume = lab.volume()
     fill(volume, "mkdir /v/active; chown 77 /v/active; touch /v/maildrop")
     server = lab.server(alias="missing", healthy=False, options=["-v", f"{volume}:/var/spool/postfix"])
-    assert docker("wait", server.id).stdout.strip() == "78"
+    assert server.wait() == 78
     assert "/var/spool/postfix/maildrop" in server.logs()
     fill(volume, "rm /v/maildrop")
     docker("start", server.id)
@@ -113,7 +112,7 @@ print(smtp.docmd("MAIL", "FROM:<a@example.org>"))
 
 def test_a_huge_limit_of_open_files_is_lowered(lab):
     huge = ["--ulimit", "nofile=1000000:1000000"]
-    tried = docker("run", "--rm", "--label", LABEL, "--network", "none", *huge, IMAGE, "--version", check=False)
+    tried = run_once(*huge, command=["--version"], check=False)
     if "rlimit" in tried.stderr:
         pytest.skip("this engine has itself no right to raise limits")
     server = lab.server(alias="files", options=huge)
@@ -126,7 +125,8 @@ def test_a_plain_restart_repairs_nothing(lab):
     server = lab.server(alias="plain", env={"POSTFIX_DEFER_TRANSPORTS": "lmtp",
                         "POSTFIX_TRANSPORT_MAPS": "inline:{admin@metabuilder.local=lmtp:unix:private/dovecot-lmtp}"})
     server.sh("for to in admin user; do printf 'Subject: x\\n\\nx\\n' | sendmail $to@metabuilder.local; done")
-    until(lambda: server.sh("ls /var/mail/user/Maildir/new").stdout and "deferred" in server.sh("postqueue -j").stdout, "mail")
+    server.wait_for_mail()
+    server.wait_for("postqueue -j | grep deferred", "mail in the queue")
     before = len(server.logs())
     docker("restart", server.id)
     server.wait_until_healthy()
@@ -138,8 +138,8 @@ def test_the_same_volumes_under_another_hostname(lab, client):
                for part in ("-v", f"{lab.volume()}:{path}")]
     first = lab.server(alias="before", options=volumes)
     first.sh("printf 'Subject: kept\\n\\nx\\n' | sendmail user@metabuilder.local")
-    until(lambda: first.sh("ls /var/mail/user/Maildir/new").stdout, "mail")
-    docker("rm", "-fv", first.id)
+    first.wait_for_mail()
+    lab.remove_all(first)
     second = lab.server(alias="after", env={"POSTFIX_MYHOSTNAME": "mx.metabuilder.local"}, options=volumes)
     assert client.python(IMAP.format(host="after")).stdout.strip() == "Subject: kept"
     subject = second.sh("openssl x509 -in /etc/dovecot/certs/dovecot.crt -noout -subject").stdout

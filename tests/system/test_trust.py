@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import IMAGE, WORK, docker, name, telnet
+from lab import CLIENT_IMAGE, WORK, name, run_once, telnet
 
 # What a client is granted: relaying on 25, a login without TLS on 143, a test account on 587.
 ASK = """
@@ -28,10 +28,10 @@ def granted(client, host):
     return dict(line.split() for line in said.splitlines())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def gateway(lab):
     """A client that arrives with the gateway's address, as strangers do behind docker's userland proxy."""
-    return lab.run("mailroom-test", "sleep", "infinity", options=["--init"], network="host")
+    return lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"], network="host")
 
 
 def test_a_neighbour_is_trusted(server, client):
@@ -140,8 +140,7 @@ def test_networks_in_files_and_tables(lab, client):
     # Postfix looks it up, Dovecot cannot.
     assert granted(client, "listed") == {**STRANGER, "relay": "250"}
     assert "cidr:/networks/cidr is looked up by Postfix alone" in server.logs()
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-e", "POSTFIX_MYNETWORKS=/nope", IMAGE,
-                  check=False)
+    done = run_once("-e", "POSTFIX_MYNETWORKS=/nope", check=False)
     assert done.returncode == 64 and "/nope is not a file" in done.stderr
 
 
@@ -150,19 +149,17 @@ def test_public_networks_in_files_are_refused():
     directory.mkdir()
     (directory / "plain").write_text("10.0.0.0/8\n0.0.0.0/0\n")
     (directory / "cidr").write_text("8.8.8.0/24 OK\n")
-    run = ["run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{directory}:/networks:ro",
-           "-e", "POSTFIX_MYNETWORKS=/networks/plain cidr:/networks/cidr"]
-    done = docker(*run, IMAGE, "check", check=False)
+    options = ["-v", f"{directory}:/networks:ro", "-e", "POSTFIX_MYNETWORKS=/networks/plain cidr:/networks/cidr"]
+    done = run_once(*options, command=["check"], check=False)
     assert done.returncode == 64, done.stderr
     for public in ["0.0.0.0/0 in /networks/plain", "8.8.8.0/24 in /networks/cidr"]:
         assert f"{public} holds public addresses" in done.stderr
-    assert docker(*run, "-e", "MAILROOM_ALLOW_OPEN_RELAY=yes", IMAGE, "check").returncode == 0
+    assert run_once(*options, "-e", "MAILROOM_ALLOW_OPEN_RELAY=yes", command=["check"]).returncode == 0
 
 
 def test_another_primary_domain_on_the_same_volume_is_refused(lab):
     volume = lab.volume()
     lab.server(alias="first", options=["-v", f"{volume}:/var/mail"])
-    done = docker("run", "--rm", "--label", "mailroom-test", "--network", "none", "-v", f"{volume}:/var/mail",
-                  "-e", "POSTFIX_MYDOMAIN=example.org", IMAGE, check=False)
+    done = run_once("-v", f"{volume}:/var/mail", "-e", "POSTFIX_MYDOMAIN=example.org", check=False)
     assert done.returncode == 64
     assert "belong to metabuilder.local: set POSTFIX_MYDOMAIN=metabuilder.local, or start with another volume" in done.stderr
