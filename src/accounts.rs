@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use password_hash::{CustomizedPasswordHasher, PasswordVerifier};
 use sha_crypt::{Params, ShaCrypt};
 
-use crate::layout::MAIL_DIRECTORY;
+use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
 
 /// What an account may do beyond reading its own mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +81,15 @@ pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String
 }
 
 /// Password hashes by address.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hashes(BTreeMap<String, String>);
 
 impl Hashes {
+    /// Those that an earlier start has made; none at the first.
+    pub fn kept() -> Hashes {
+        Hashes::from_passwd_file(&std::fs::read_to_string(USERS_FILE).unwrap_or_default())
+    }
+
     /// Reads them from a passwd-file (Dovecot docs, "Passwd-file").
     pub fn from_passwd_file(text: &str) -> Hashes {
         let entry = |line: &str| {

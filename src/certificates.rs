@@ -19,7 +19,7 @@ use crate::system::proc;
 const VALID_DAYS: i32 = 365;
 /// A generated certificate is replaced when fewer days than this are left.
 const RENEWAL_DAYS: i64 = 30;
-/// The organisation in the subject of generated certificates: how they are told from a user's own.
+/// The organisation in the subject of generated certificates: how they differ from a user's own.
 const ORGANISATION: &str = "MetaBuilder";
 
 /// What becomes of the pair.

@@ -7,13 +7,12 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
-use crate::layout::{PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::accounts::Hashes;
+use crate::layout::{HOSTS_FILE, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY};
 use crate::settings::Environment;
 use crate::system::proc;
-
-/// Where the primary domain is recorded, beside the mail that belongs to it.
-pub const PRIMARY_DOMAIN_RECORD: &str = "/var/mail/.mailroom-domain";
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +27,10 @@ pub struct Facts {
     pub recorded_domain: Option<String>,
     /// The health probe's address has a name in /etc/hosts.
     pub probe_is_named: bool,
+    /// It could be given one.
+    pub hosts_can_be_written: bool,
+    /// Password hashes of an earlier start.
+    pub hashes: Hashes,
     /// Paths at which something is mounted.
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
@@ -52,6 +55,8 @@ impl Facts {
                 .ok()
                 .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
+            hosts_can_be_written: access(HOSTS_FILE, AccessFlags::W_OK).is_ok(),
+            hashes: Hashes::kept(),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
             queue_space: statvfs(QUEUE_DIRECTORY)
@@ -61,9 +66,9 @@ impl Facts {
     }
 }
 
-/// Whether this name has an address line in /etc/hosts, which is looked up before DNS.
+/// Whether an address has a line in /etc/hosts, which is looked up before DNS.
 fn hosts_file_has(address: &str) -> bool {
-    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let hosts = fs::read_to_string(HOSTS_FILE).unwrap_or_default();
     hosts
         .lines()
         .any(|line| line.split_whitespace().next() == Some(address))
@@ -87,7 +92,7 @@ fn interfaces() -> Vec<IpNet> {
         .collect()
 }
 
-/// Of several docker networks only one has a default route, and each a gateway: its first address, unless told otherwise.
+/// Of several docker networks only one has a default route, and each a gateway: its first address, unless configured otherwise.
 fn presumed_gateways(interfaces: &[IpNet], known: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
     interfaces
         .iter()

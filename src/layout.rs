@@ -16,11 +16,17 @@ pub const KEY: &str = "/etc/dovecot/certs/dovecot.key";
 pub const RUN_DIRECTORY: &str = "/run/mailroom";
 /// Dovecot's own sockets and pid file.
 pub const DOVECOT_RUN_DIRECTORY: &str = "/run/dovecot";
+/// The accounts with the hashes of their passwords (Dovecot docs, "Passwd-file").
+pub const USERS_FILE: &str = "/run/mailroom/dovecot/users";
 /// Where Postfix asks Dovecot about logins.
 pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
 /// Where Postfix hands mail to Dovecot, for accounts whose delivery is Dovecot's.
 pub const LMTP_SOCKET: &str = "/var/spool/postfix/private/dovecot-lmtp";
 /// The login at the relay host.
 pub const RELAY_LOGIN: &str = "/etc/postfix/relay_login";
+/// Where the primary domain is recorded, beside the mail that belongs to it.
+pub const PRIMARY_DOMAIN_RECORD: &str = "/var/mail/.mailroom-domain";
+/// Names of addresses, which are looked up before DNS (hosts(5)).
+pub const HOSTS_FILE: &str = "/etc/hosts";
 /// Source address of the health probes: their sessions leave no log lines.
 pub const PROBE_ADDRESS: &str = "127.0.0.9";

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // First of all: PID 1 has no default actions, and a SIGTERM from here on must count.
-    if mailroom::system::processes::is_first()
-        && let Err(error) = mailroom::system::signals::hold()
+    if mailroom::is_first()
+        && let Err(error) = mailroom::block_signals()
     {
         eprintln!("mailroom: signals: {error}");
     }
@@ -13,5 +13,5 @@ fn main() -> ExitCode {
     let environment = std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))
         .collect();
-    mailroom::cli::main(std::env::args_os().map(text).collect(), &environment)
+    mailroom::main(std::env::args_os().map(text).collect(), &environment)
 }

@@ -1,8 +1,8 @@
 //! What shall be on disk: every directory, file and table, as values.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::secrets::Secrets;
 use crate::system::files::Owner;
 
 /// A directory with its owner and mode; its contents are left alone.
@@ -23,7 +23,7 @@ pub struct Tree {
     pub path: PathBuf,
     /// Whose it is.
     pub owner: Owner,
-    /// It may be large: it is gone through while all else goes on.
+    /// It may be large: it is gone through while the services run already.
     pub beside: bool,
 }
 
@@ -52,21 +52,6 @@ impl File {
     }
 }
 
-/// The source of a table of the user's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserTable {
-    /// Its type: `lmdb`.
-    pub kind: &'static str,
-    /// Where the source is.
-    pub source: PathBuf,
-    /// Where the built table belongs.
-    pub built: PathBuf,
-    /// What the source holds.
-    pub bytes: Vec<u8>,
-    /// Its permission bits, which the built table gets, too.
-    pub mode: u32,
-}
-
 /// Everything that is written at a start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -78,12 +63,8 @@ pub struct Plan {
     pub files: Vec<File>,
     /// Those of the files that are sources of lmdb tables: `postmap` makes `<path>.lmdb` of each.
     pub tables: Vec<PathBuf>,
-    /// Tables of the user's own: `postmap` makes what belongs beside each.
-    pub user_tables: Vec<UserTable>,
-    /// Files of the user's own that Postfix reads, with what they hold: who has them changed wants a reload.
+    /// Files of the user's own that a daemon reads, with what they hold: when one changes the daemon is reloaded.
     pub referenced: Vec<(PathBuf, Vec<u8>)>,
-    /// What no message may hold.
-    pub secrets: BTreeSet<String>,
 }
 
 impl Plan {
@@ -124,22 +105,20 @@ impl Plan {
         self.trees.extend(other.trees);
         self.files.extend(other.files);
         self.tables.extend(other.tables);
-        self.user_tables.extend(other.user_tables);
         self.referenced.extend(other.referenced);
-        self.secrets.extend(other.secrets);
     }
-}
 
-impl Plan {
-    /// Files that everybody may read and in which one of these stands are for root alone.
-    pub fn hide(&mut self, secrets: &BTreeSet<String>) {
-        self.secrets.extend(secrets.iter().cloned());
-        let holds = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-        for file in self.files.iter_mut().filter(|file| file.mode & 0o004 != 0) {
-            if secrets.iter().any(|secret| holds(&file.bytes, secret)) {
-                file.owner = Owner::ROOT;
-                file.mode = 0o600;
-            }
+    /// Files that everybody may read and in which a secret stands are for root alone.
+    pub fn protect(&mut self, secrets: &Secrets) {
+        let is_public = |file: &&mut File| file.mode & 0o004 != 0;
+        for file in self
+            .files
+            .iter_mut()
+            .filter(is_public)
+            .filter(|file| secrets.occur_in(&file.bytes))
+        {
+            file.owner = Owner::ROOT;
+            file.mode = 0o600;
         }
     }
 }

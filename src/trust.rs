@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::facts::Facts;
-use crate::settings::Settings;
+use crate::site::{Protocols, Site};
 use crate::values::network::is_public;
 
 /// The decision, from which Postfix's and Dovecot's lists are made.
@@ -30,12 +30,12 @@ pub struct Trust {
 
 impl Trust {
     /// Decides.
-    pub fn decide(settings: &Settings, facts: &Facts) -> Trust {
+    pub fn decide(site: &Site, facts: &Facts) -> Trust {
         let mut notes = Vec::new();
         let mut networks: Vec<IpNet> = Vec::new();
         let mut excluded: Vec<IpNet> = Vec::new();
         let mut tables: Vec<String> = Vec::new();
-        match &settings.networks {
+        match &site.networks {
             Some(named) => {
                 let nets = |excluded: bool| {
                     let those = named.nets.iter().filter(move |network| network.excluded == excluded);
@@ -64,7 +64,7 @@ impl Trust {
             }
         }
         networks.dedup();
-        let missing_loopback = loopback(&settings.protocols).into_iter().filter(|net| {
+        let missing_loopback = loopback(site.protocols).into_iter().filter(|net| {
             let named = |other: &IpNet| !is_public(*other) && other.contains(net);
             !networks.iter().any(named)
         });
@@ -76,7 +76,7 @@ impl Trust {
         let inside = |address: &IpAddr| by_table || networks.iter().any(|net| net.contains(address));
         let gateways: Vec<IpAddr> = facts.gateways.iter().copied().filter(inside).collect();
         let own: Vec<IpAddr> = facts.interfaces.iter().map(IpNet::addr).filter(inside).collect();
-        if settings.trust_gateway {
+        if site.trust_gateway {
             notes.extend(gateways.iter().map(trusted_note));
             return Trust {
                 networks,
@@ -152,11 +152,15 @@ fn trusted_note(gateway: &IpAddr) -> String {
     )
 }
 
-fn loopback(protocols: &str) -> Vec<IpNet> {
+fn loopback(protocols: Protocols) -> Vec<IpNet> {
     let v4 = IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8));
     let v6 = IpNet::from(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST));
     // The health check and doveadm talk over IPv4 loopback whatever the protocols are.
-    if protocols == "ipv4" { vec![v4] } else { vec![v4, v6] }
+    if protocols == Protocols::Ipv4 {
+        vec![v4]
+    } else {
+        vec![v4, v6]
+    }
 }
 
 /// Postfix wants `[2001:db8::]/32`, and an address without its length.
@@ -187,19 +191,11 @@ fn without(net: IpNet, hole: IpNet) -> Vec<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postfix::parameters::Parameters;
-    use crate::settings::Environment;
-    use crate::settings::Sources;
+    use crate::provision::read::tests::site;
     use proptest::prelude::*;
 
     fn decide(pairs: &[(&str, &str)], facts: &Facts) -> Trust {
-        let environment: Environment = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let sources = Sources {
-            environment,
-            ..Sources::default()
-        };
-        let settings = Settings::read(&sources, &Parameters::default()).unwrap();
-        Trust::decide(&settings, facts)
+        Trust::decide(&site(pairs), facts)
     }
 
     fn docker() -> Facts {
@@ -252,13 +248,13 @@ mod tests {
 
     #[test]
     fn tables_may_trust_the_gateway_so_it_is_taken_out_of_them() {
-        let table = ("POSTFIX_MYNETWORKS", "cidr:/etc/networks");
+        let table = ("POSTFIX_MYNETWORKS", "cidr:/dev/null");
         let trust = decide(&[table], &docker());
-        let expected = "!172.20.0.1, !172.20.0.2, 127.0.0.0/8, cidr:/etc/networks";
+        let expected = "!172.20.0.1, !172.20.0.2, 127.0.0.0/8, cidr:/dev/null";
         assert_eq!(trust.mynetworks(), expected);
         assert_eq!(trust.gateways.len(), 1);
-        let refusing = decide(&[("POSTFIX_MYNETWORKS", "!cidr:/etc/networks")], &docker());
-        assert_eq!(refusing.mynetworks(), "!cidr:/etc/networks, 127.0.0.0/8");
+        let refusing = decide(&[("POSTFIX_MYNETWORKS", "!cidr:/dev/null")], &docker());
+        assert_eq!(refusing.mynetworks(), "!cidr:/dev/null, 127.0.0.0/8");
     }
 
     #[test]

@@ -4,31 +4,28 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::draft;
+use super::decide;
 use crate::certificates;
 use crate::layout::{CERTIFICATE, KEY};
 use crate::settings::Environment;
-use crate::stage;
 
 /// Prints a summary, or the report; returns the exit code.
 pub fn run(environment: &Environment) -> anyhow::Result<u8> {
-    draft::run(environment, async |settings, draft, processes| {
-        stage::stage(&draft.plan, &std::env::temp_dir(), processes).await?;
-        let certificate = certificate(&settings.hostname)?;
-        let set = settings.parameters.values().filter(|given| given.explicit).count()
-            + settings.master.len()
-            + settings.dovecot.len();
+    decide::run(environment, |desired, _| {
+        let (site, notices) = (&desired.site, &desired.notices);
+        let certificate = certificate(&site.hostname)?;
         println!(
-            "all is well: {} for {}, {set} settings beside the defaults, {} files; Postfix and Dovecot accept them",
-            settings.hostname,
-            settings.domain,
-            draft.plan.files.len()
+            "all is well: {} for {}, {} settings beside the defaults, {} files; Postfix and Dovecot accept them",
+            site.hostname,
+            site.domain,
+            notices.given,
+            // The list for the health check is written beside the plan.
+            desired.plan.files.len() + 1
         );
-        println!("mynetworks = {}", draft.trust.mynetworks());
-        settings
+        println!("mynetworks = {}", desired.trust.mynetworks());
+        notices
             .notes
             .iter()
-            .chain(&draft.trust.notes)
             .chain(&certificate)
             .for_each(|note| println!("{note}"));
         Ok(())

@@ -1,12 +1,11 @@
 //! `mailroom healthcheck`, also as `/healthcheck` and `/healthcheck.sh`.
 
-use crate::health::probe;
+use crate::health;
 
 /// Prints one line; exit code 0 when clients are served, 1 otherwise.
 pub fn run() -> u8 {
-    match probe::read_targets() {
-        Ok(targets) => {
-            let health = probe::check(&targets);
+    match health::check() {
+        Ok(health) => {
             println!("{health}");
             u8::from(!health.troubles.is_empty())
         }

@@ -1,140 +1,149 @@
-//! Whether a client would be served: what is probed, written down at start, and the probes themselves.
+//! Whether a client would be served. PID 1 writes down what is to be asked; the health check, a process of its own, asks.
+//! It looks at what PID 1 says of its daemons, too: why one is down, and until when, is more than a silent port says.
 
-pub mod probe;
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{AUTH_SOCKET, PROBE_ADDRESS, RUN_DIRECTORY};
-use crate::plan::{File, Plan};
-use crate::settings::Settings;
-use crate::settings::master::{Change, MasterSetting};
+use crate::layout::RUN_DIRECTORY;
+use crate::plan::File;
+use crate::probes::{self, Probe};
+use crate::supervise::status;
 
-/// What `/healthcheck` probes. It runs in a process of its own, so the list is handed over in a file.
+/// A probe with a name for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Targets {
-    /// Ports that must greet.
-    pub ports: Vec<Port>,
-    /// The socket on which Dovecot answers Postfix about logins.
-    pub auth_socket: PathBuf,
-    /// The address to probe from, where its sessions can be told from others.
-    pub source: Option<IpAddr>,
+pub struct Named {
+    /// Such as `logins`. Ports are called by their numbers.
+    pub name: String,
+    /// What is asked.
+    pub probe: Probe,
 }
 
-/// A port and the greeting expected there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Port {
-    /// Where to connect.
-    pub address: SocketAddr,
-    /// What the first line begins with.
-    pub greeting: String,
-    /// What a polite client says before it leaves.
-    pub goodbye: String,
-    /// TLS from the first byte.
-    pub tls: bool,
-}
-
-/// Where the list lies.
-pub fn targets_file() -> PathBuf {
-    Path::new(RUN_DIRECTORY).join("health.json")
-}
-
-/// How Postfix greets (RFC 5321); postscreen(8) begins with `220-`.
-const SMTP: &str = "220";
-
-/// Where Postfix listens, where `inet_interfaces` (postconf(5)) names addresses that loopback is not among.
-fn postfix_address(settings: &Settings) -> Option<IpAddr> {
-    let interfaces = &settings.parameters.get("inet_interfaces")?.value;
-    let words = || {
-        interfaces
-            .split([',', ' '])
-            .map(|word| word.trim_matches(['[', ']']))
-            .filter(|word| !word.is_empty())
-    };
-    let addresses: Vec<IpAddr> = words().filter_map(|word| word.parse().ok()).collect();
-    let other = words().count() > addresses.len() || addresses.iter().any(IpAddr::is_loopback);
-    addresses.first().copied().filter(|_| !other)
-}
-
-/// A listener of Postfix that the environment switches off.
-fn is_off(settings: &Settings, port: u16) -> bool {
-    let name = match port {
-        25 => "smtp",
-        587 => "submission",
-        465 => "submissions",
-        _ => return false,
-    };
-    let off = |setting: &MasterSetting| {
-        setting.service.0 == name && setting.service.1 == "inet" && setting.change == Change::Off
-    };
-    settings.master.iter().any(off)
-}
-
-impl Targets {
-    /// All that these settings serve. `probe_address_is_known` says that /etc/hosts has the probe's address: Postfix
-    /// would ask DNS for it otherwise, before each greeting.
-    pub fn new(settings: &Settings, probe_address_is_known: bool) -> Targets {
-        let ipv6 = settings.protocols == "ipv6";
-        let host = if ipv6 {
-            IpAddr::V6(Ipv6Addr::LOCALHOST)
-        } else {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        };
-        let smtp_host = postfix_address(settings).unwrap_or(host);
-        let port = |port: u16, greeting: &str, goodbye: &str, tls: bool| Port {
-            address: SocketAddr::new(if greeting == SMTP { smtp_host } else { host }, port),
-            greeting: greeting.to_owned(),
-            goodbye: goodbye.to_owned(),
-            tls,
-        };
-        Targets {
-            // What is switched off is not probed.
-            ports: [
-                port(25, SMTP, "QUIT", false),
-                port(587, SMTP, "QUIT", false),
-                port(465, SMTP, "QUIT", true),
-                port(110, "+OK", "QUIT", false),
-                port(143, "* OK", "a LOGOUT", false),
-                port(993, "* OK", "a LOGOUT", true),
-                port(995, "+OK", "QUIT", true),
-            ]
-            .into_iter()
-            .filter(|port| !is_off(settings, port.address.port()))
-            .collect(),
-            auth_socket: AUTH_SOCKET.into(),
-            source: PROBE_ADDRESS
-                .parse()
-                .ok()
-                .filter(|_| probe_address_is_known && !ipv6 && smtp_host == host),
+impl Named {
+    /// The TCP port that is asked, if it is one.
+    pub fn port(&self) -> Option<u16> {
+        match &self.probe {
+            Probe::Greeting(greeting) => Some(greeting.address.port()),
+            Probe::Http { address, .. } => Some(address.port()),
+            Probe::Socket { .. } => None,
         }
     }
 
-    /// Where Postfix greets.
-    pub fn smtp(&self) -> impl Iterator<Item = &Port> {
-        self.ports.iter().filter(|port| port.greeting == SMTP)
-    }
-
-    /// The file for `/healthcheck`.
-    pub fn plan(&self) -> anyhow::Result<Plan> {
-        Ok(Plan {
-            files: vec![File::public(targets_file(), self.text()?)],
-            ..Plan::default()
-        })
-    }
-
-    fn text(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+    /// How it is called when it fails.
+    fn called(&self) -> String {
+        match (&self.probe, self.port()) {
+            (Probe::Greeting(_), Some(port)) => format!("port {port}"),
+            (Probe::Socket { path, .. }, _) => format!("{}: {}", self.name, path.display()),
+            _ => self.name.clone(),
+        }
     }
 }
 
-/// The list in a file of the plan, without ports that turn out to be closed.
-pub fn without(file: &File, closed: &[u16]) -> anyhow::Result<File> {
-    let mut targets: Targets = serde_json::from_slice(&file.bytes)?;
-    targets.ports.retain(|port| !closed.contains(&port.address.port()));
-    Ok(File {
-        bytes: targets.text()?.into_bytes(),
-        ..file.clone()
-    })
+/// Where the list lies.
+fn list() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("health.json")
+}
+
+/// The list as a file.
+pub fn file(probes: &[Named]) -> anyhow::Result<File> {
+    Ok(File::public(list(), serde_json::to_string_pretty(probes)? + "\n"))
+}
+
+/// The outcome of all probes.
+#[derive(Debug)]
+pub struct Health {
+    /// What does not work, in words.
+    pub troubles: Vec<String>,
+    /// Ports that greeted.
+    pub served: Vec<u16>,
+    /// What else answered.
+    pub others: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.troubles.is_empty() {
+            return write!(f, "unhealthy: {}", self.troubles.join("; "));
+        }
+        let ports: Vec<String> = self.served.iter().map(u16::to_string).collect();
+        let others: String = self.others.iter().map(|name| format!(" and {name}")).collect();
+        let took = self.took.as_millis();
+        write!(f, "healthy: ports {}{others} answer ({took} ms)", ports.join(" "))
+    }
+}
+
+/// Asks everything that PID 1 wrote down, in parallel. An error says why there is nothing to ask.
+pub fn check() -> Result<Health, String> {
+    let path = list();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err("not started yet".to_owned()),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let probes: Vec<Named> = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(ask(&probes))
+}
+
+/// A pause before a probe is asked again.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// A daemon that reads its configuration again may cut a connection, or close a socket for a moment: it is asked once more.
+fn answers(probe: &Probe) -> io::Result<()> {
+    let is_momentary = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::NotFound
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+        )
+    };
+    match probe.ask() {
+        Err(error) if is_momentary(&error) => {
+            std::thread::sleep(MOMENT);
+            probe.ask()
+        }
+        answer => answer,
+    }
+}
+
+fn ask(probes: &[Named]) -> Health {
+    let begun = Instant::now();
+    let mut health = Health {
+        troubles: status::read()
+            .into_iter()
+            .filter(|(_, word)| word != "running")
+            .map(|(name, word)| format!("{name}: {word}"))
+            .collect(),
+        served: Vec::new(),
+        others: Vec::new(),
+        took: Duration::ZERO,
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = probes
+            .iter()
+            .map(|named| (named, scope.spawn(|| answers(&named.probe))))
+            .collect();
+        for (named, answer) in asked {
+            match (answer.join(), named.port()) {
+                (Ok(Ok(())), Some(port)) => health.served.push(port),
+                (Ok(Ok(())), None) => health.others.push(named.name.clone()),
+                (Ok(Err(error)), _) => health
+                    .troubles
+                    .push(format!("{}: {}", named.called(), probes::reason(&error))),
+                (Err(_), _) => health
+                    .troubles
+                    .push(format!("{}: the probe itself failed", named.called())),
+            }
+        }
+    });
+    health.took = begun.elapsed();
+    health
 }

@@ -2,7 +2,7 @@
 
 /// A log line of a daemon or tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub struct Record {
     /// Tag and message, as in `postfix/smtpd[13]: connect from …`: text without control characters.
     pub text: String,
 }
@@ -10,19 +10,19 @@ pub(crate) struct Record {
 impl Record {
     /// Reads `<22>Nov 22 14:33:32 postfix/smtpd[13]: …`. Priority and time are left out: the time has no year and no
     /// fraction, so the line is stamped when it arrives. Anything else is taken as text as it is.
-    pub(crate) fn parse(datagram: &[u8]) -> Record {
+    pub fn parse(datagram: &[u8]) -> Record {
         let rest = without_time(without_priority(datagram));
         Record { text: escape(rest) }
     }
 
     /// The program, as in `postfix/smtpd` or `dovecot`.
-    pub(crate) fn program(&self) -> &str {
+    pub fn program(&self) -> &str {
         let tag = self.text.split_once(": ").map_or("", |(tag, _)| tag);
         tag.split_once('[').map_or(tag, |(program, _)| program)
     }
 
     /// What it says, behind the tag.
-    pub(crate) fn message(&self) -> &str {
+    pub fn message(&self) -> &str {
         self.text.split_once(": ").map_or(&self.text, |(_, message)| message)
     }
 }
@@ -55,7 +55,7 @@ fn without_time(text: &[u8]) -> &[u8] {
 }
 
 /// Log text is attacker-made: whatever could move a terminal's cursor or end the line is shown as an escape.
-pub(crate) fn escape(bytes: &[u8]) -> String {
+pub(super) fn escape(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut escaped = String::with_capacity(text.len());
     for c in text.trim_end_matches(['\n', '\0']).chars() {

@@ -1,13 +1,13 @@
-//! Where lines go: standard output, and the files in /var/log.
+//! The files in /var/log. Each has a limit, so that logs never fill the disk; one full file is kept beside it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A log file that never grows beyond a limit. When it is full its content is copied to `<path>.1` and the file is
-/// emptied in place, so that a `tail -f` goes on showing new lines.
+/// emptied in place, so that a `tail -f` still shows new lines.
 #[derive(Debug)]
-pub(crate) struct LogFile {
+pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
@@ -16,7 +16,7 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     /// Opens it for appending.
-    pub(crate) fn open(path: &Path, limit: u64) -> io::Result<LogFile> {
+    pub(super) fn open(path: &Path, limit: u64) -> io::Result<LogFile> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
         Ok(LogFile {
@@ -28,7 +28,7 @@ impl LogFile {
     }
 
     /// Appends whole lines.
-    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
         if self.size > 0 && self.size + length > self.limit {
             self.empty()?;
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(fs::read(directory.path().join("mail.log.1")).unwrap(), b"12345\n");
         let mut seen = String::new();
         reader.read_to_string(&mut seen).unwrap();
-        assert_eq!(seen, "67890\n", "the file that a reader holds open goes on");
+        assert_eq!(seen, "67890\n", "a reader that holds the file open sees the new line");
 
         fs::remove_file(directory.path().join("mail.log.1")).unwrap();
         fs::create_dir(directory.path().join("mail.log.1")).unwrap();

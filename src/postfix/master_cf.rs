@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::Path;
 
-use super::main_cf::{self, Objection};
-
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -133,48 +131,6 @@ fn numbered(text: &str) -> Result<Vec<(usize, Service)>, (usize, String)> {
         .collect()
 }
 
-/// Traces what postconf(1) says of an option in a rendered master.cf to who set it: origin, value and what is wrong.
-pub fn trace(master_cf: &str, said: &str) -> Option<(String, String, String)> {
-    let objection = main_cf::objection(said)?;
-    let meant = |option: &SetOption| match &objection {
-        Objection::Parameter(name, _) => option.name == *name,
-        Objection::Reference(name, _) => main_cf::refers(&option.value, name),
-    };
-    let option = set_options(master_cf).into_iter().find(meant)?;
-    let (Objection::Parameter(_, reason) | Objection::Reference(_, reason)) = objection;
-    let name = option.name.to_ascii_uppercase();
-    let by_variable = option.origins.iter().find(|origin| origin.ends_with(&name));
-    if let Some(variable) = by_variable {
-        return Some((variable.clone(), option.value, reason));
-    }
-    let shown = format!("-o {}={}", option.name, option.value);
-    Some((option.origins.last()?.clone(), shown, reason))
-}
-
-/// An option, and who made its service what it is.
-struct SetOption {
-    origins: Vec<String>,
-    name: String,
-    value: String,
-}
-
-/// The options of those services above which stands who set something.
-fn set_options(master_cf: &str) -> Vec<SetOption> {
-    let (mut above, mut origins, mut found) = (Vec::new(), Vec::new(), Vec::new());
-    for line in master_cf.lines() {
-        if let Some(comment) = line.strip_prefix("# ") {
-            above.extend(main_cf::is_origin(comment).then(|| comment.to_owned()));
-        } else if !line.starts_with(' ') {
-            origins = std::mem::take(&mut above);
-        } else if let Some(Ok((name, value))) = line.trim_start().strip_prefix("-o ").map(option) {
-            let origins = origins.clone();
-            found.push(SetOption { origins, name, value });
-        }
-    }
-    found.retain(|option| !option.origins.is_empty());
-    found
-}
-
 fn service(line: &str) -> Result<Service, String> {
     if line.starts_with(char::is_whitespace) {
         return Err("continues a service, and there is none before it".to_owned());
@@ -225,7 +181,7 @@ fn service(line: &str) -> Result<Service, String> {
 }
 
 /// What stands behind `-o`: `name=value`, or `{ name = value }`.
-fn option(text: &str) -> Result<(String, String), String> {
+pub(super) fn option(text: &str) -> Result<(String, String), String> {
     let inner = text
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'))
@@ -296,29 +252,6 @@ mod tests {
             "{written}"
         );
         assert_eq!(&parse(&written).unwrap()[0], service);
-    }
-
-    #[test]
-    fn warnings_are_traced_to_who_set_the_option() {
-        let mut services = parse_file(
-            Path::new("/etc/mailroom/master.cf.d/x.cf"),
-            "\na inet n - n - - smtpd -o b=$c\n",
-        )
-        .unwrap();
-        services.extend(parse("d inet n - n - - smtpd -o max_idle=$e\nf inet n - n - - smtpd -o b=2\n").unwrap());
-        services[1]
-            .origins
-            .push("MAILROOM_MASTER_D_INET_PROCESS_LIMIT".to_owned());
-        services[1].origins.push("MAILROOM_MASTER_D_INET_MAX_IDLE".to_owned());
-        let text: String = services.iter().map(Service::to_string).collect();
-        let traced = |said: &str| trace(&text, &format!("postconf: warning: /etc/postfix/master.cf: {said}"));
-        let (origin, value, reason) = traced("unused parameter: b=$c").unwrap();
-        assert_eq!((&*origin, &*value), ("/etc/mailroom/master.cf.d/x.cf:2", "-o b=$c"));
-        assert!(reason.contains("not used"), "{reason}");
-        assert_eq!(traced("undefined parameter: c").unwrap().0, origin);
-        let (origin, value, _) = traced("undefined parameter: e").unwrap();
-        assert_eq!((&*origin, &*value), ("MAILROOM_MASTER_D_INET_MAX_IDLE", "$e"));
-        assert_eq!(traced("undefined parameter: g"), None);
     }
 
     #[test]

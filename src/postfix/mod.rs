@@ -1,239 +1,213 @@
-//! All that is known of Postfix: its parameters, its files, how it is started and stopped.
+//! All that is known of Postfix: its settings, its files, its own checkers, how it is run, how it is probed and what its
+//! log lines mean.
 
-pub mod main_cf;
-pub mod master_cf;
-pub mod parameters;
-pub mod service;
+mod check;
+mod checks;
+mod drop_ins;
+mod files;
+mod grammar;
+mod leftovers;
+mod log_lines;
+mod main_cf;
+mod master_cf;
+mod master_settings;
+mod parameters;
+mod probes;
+mod reload_guard;
+mod restrictions;
+mod service;
+mod settings;
+mod tables;
+mod trace;
+mod user_tables;
+mod variables;
 
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+mod any_environment;
+#[cfg(test)]
+mod tests;
 
-use serde::Serialize;
+use std::path::Path;
 
-use self::master_cf::Service;
-use crate::accounts::{ADMINISTRATOR_ALIASES, Account, Role};
-use crate::layout::{
-    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY, RELAY_LOGIN, RUN_DIRECTORY, VMAIL_UID,
-};
-use crate::plan::{File, Plan, TABLE_HEADER};
-use crate::render::render;
-use crate::settings::master::{Change, applied};
-use crate::settings::{Credentials, Settings};
-use crate::system::files::Owner;
-use crate::trust::Trust;
+use self::check::PostfixChecker;
+use self::grammar::Known;
+use self::parameters::Parameters;
+use self::settings::Settings;
+use self::user_tables::UserFiles;
+use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
+use crate::facts::Facts;
+use crate::health::Named;
+use crate::layout::QUEUE_DIRECTORY;
+use crate::logs::lines::LogLines;
+use crate::probes::Probe;
+use crate::report::Mistake;
+use crate::settings::table::{Table, Variable};
+use crate::settings::{Environment, Values, gather::DROP_INS};
+use crate::site::Site;
+use crate::system::processes::Processes;
+use crate::values::kind::Kind;
 
 /// Pristine meta files (dynamicmaps.cf, postfix-files) and a main.cf with nothing in it, filled when the image is
 /// built: /etc/postfix is a volume and may be empty, or another image's.
-pub const META_DIRECTORY: &str = "/usr/share/mailroom/postfix";
+const META_DIRECTORY: &str = "/usr/share/mailroom/postfix";
 
-const POSTFIX: Owner = Owner {
-    user: "postfix",
-    group: "root",
-};
-/// What Postfix's daemons make in the queues.
-const MESSAGES: Owner = Owner {
-    user: "postfix",
-    group: "postfix",
-};
-const POSTDROP: Owner = Owner {
-    user: "postfix",
-    group: "postdrop",
-};
+/// Postfix.
+#[derive(Debug)]
+pub struct Postfix;
 
-/// Directories of the queue, as `postfix set-permissions` makes them (postfix-files).
-const PRIVATE_QUEUES: [&str; 12] = [
-    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace", "dev",
-];
-
-/// Those that hold messages and what is known of them. What lies in `maildrop` belongs to whoever wrote it.
-const MESSAGE_QUEUES: [&str; 9] = [
-    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "trace",
-];
-
-/// All files and directories of Postfix.
-pub fn plan(settings: &Settings, trust: &Trust, accounts: &[Account]) -> anyhow::Result<Plan> {
-    let mut plan = Plan::default();
-    directories(&mut plan);
-    let config = PathBuf::from(POSTFIX_CONFIG_DIRECTORY);
-    plan.table(config.join("vmailbox"), &mailboxes(settings, accounts));
-    plan.table(config.join("virtual"), &aliases(accounts));
-    plan.table(config.join("sender_login"), &sender_logins(accounts));
-    if let Some(Credentials { username, password }) = &settings.relay_credentials {
-        let login = (settings.relayhost.clone(), format!("{username}:{password}"));
-        plan.table(RELAY_LOGIN.into(), &[login]);
+impl Daemon for Postfix {
+    fn variables(&self) -> &'static [Variable] {
+        variables::VARIABLES
     }
-    plan.files.push(File::public(
-        config.join("sender_login.regexp"),
-        sender_login_patterns(accounts),
-    ));
-    plan.files.push(File::public(master_cf_file(), master_cf(settings)?));
-    plan.files.push(File::public(main_cf_file(), main_cf(settings, trust)?));
-    Ok(plan)
-}
 
-fn master_cf_file() -> PathBuf {
-    Path::new(POSTFIX_CONFIG_DIRECTORY).join("master.cf")
-}
-
-fn main_cf_file() -> PathBuf {
-    Path::new(POSTFIX_CONFIG_DIRECTORY).join("main.cf")
-}
-
-fn directories(plan: &mut Plan) {
-    plan.directory(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, 0o755);
-    // `postfix check` complains of anybody else's, also of what an older image left.
-    plan.tree(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, false);
-    plan.directory(data_directory(), POSTFIX, 0o700);
-    let queue = Path::new(QUEUE_DIRECTORY);
-    plan.directory(queue, Owner::ROOT, 0o755);
-    plan.directory(queue.join("pid"), Owner::ROOT, 0o755);
-    for name in PRIVATE_QUEUES {
-        let owner = if name == "dev" { Owner::ROOT } else { POSTFIX };
-        let mode = if name == "dev" { 0o755 } else { 0o700 };
-        plan.directory(queue.join(name), owner, mode);
+    fn shapes(&self) -> &'static [Shape] {
+        &[
+            Shape {
+                name: "POSTFIX_<PARAMETER>",
+                prefix: variables::PARAMETER,
+                help: "Any other parameter of main.cf (postconf(5)), in any case.",
+                schema: "A parameter of main.cf (postconf(5)), in any case.",
+            },
+            Shape {
+                name: "MAILROOM_MASTER_<SERVICE>_<TYPE>[_<PARAMETER>]",
+                prefix: variables::MASTER,
+                help: "A service of master.cf: off, its process limit, an -o option.",
+                schema: "A service of master.cf.",
+            },
+        ]
     }
-    for name in MESSAGE_QUEUES {
-        plan.tree(queue.join(name), MESSAGES, false);
+
+    fn owned_settings(&self) -> String {
+        parameters::owned_markdown()
     }
-    plan.directory(queue.join("maildrop"), POSTDROP, 0o730);
-    plan.directory(queue.join("public"), POSTDROP, 0o710);
-}
 
-fn data_directory() -> PathBuf {
-    Path::new(RUN_DIRECTORY).join("postfix")
-}
+    fn log_lines(&self) -> LogLines {
+        log_lines::LOG_LINES
+    }
 
-#[derive(Serialize)]
-struct MainCf<'a> {
-    hostname: &'a str,
-    domain: &'a str,
-    data_directory: PathBuf,
-    meta_directory: &'a str,
-    config_directory: &'a str,
-    mail_directory: &'a str,
-    protocols: &'a str,
-    mynetworks: String,
-    mynetworks_set: bool,
-    vmail_uid: u32,
-    certificate: &'a str,
-    key: &'a str,
-    relay_login: bool,
-}
-
-fn main_cf(settings: &Settings, trust: &Trust) -> anyhow::Result<String> {
-    let values = MainCf {
-        hostname: &settings.hostname,
-        domain: &settings.domain,
-        data_directory: data_directory(),
-        meta_directory: META_DIRECTORY,
-        config_directory: POSTFIX_CONFIG_DIRECTORY,
-        mail_directory: MAIL_DIRECTORY,
-        protocols: &settings.protocols,
-        mynetworks: trust.mynetworks(),
-        mynetworks_set: settings.networks.is_some(),
-        vmail_uid: VMAIL_UID,
-        certificate: CERTIFICATE,
-        key: KEY,
-        relay_login: settings.relay_login,
-    };
-    let rendered = render("main.cf", main_cf::TEMPLATE, &values)?;
-    Ok(main_cf::with_parameters(&rendered, &settings.parameters))
-}
-
-#[derive(Serialize)]
-struct MasterCf {
-    /// Right-aligned like the other columns.
-    delivery_processes: String,
-}
-
-/// The template's services, with the changes of the environment, and with those of drop-in files in place of them or
-/// beside them.
-fn master_cf(settings: &Settings) -> anyhow::Result<String> {
-    let delivery_processes = settings
-        .delivery_processes
-        .map_or("-".to_owned(), |limit| limit.to_string());
-    let rendered = render("master.cf", master_cf::TEMPLATE, &MasterCf { delivery_processes })?;
-    let services =
-        master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
-    let services = applied(services, &settings.master, &settings.services);
-    let header = rendered
-        .lines()
-        .take_while(|line| line.starts_with('#'))
-        .map(|line| format!("{line}\n"));
-    let off = settings.master.iter().filter(|setting| setting.change == Change::Off);
-    let off = off.map(|setting| format!("# off: {}\n", setting.variable));
-    Ok(header
-        .chain(off)
-        .chain(services.iter().map(Service::to_string))
-        .collect())
-}
-
-/// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).
-fn mailboxes(settings: &Settings, accounts: &[Account]) -> Vec<(String, String)> {
-    let maildir = |account: &Account| {
-        let home = account.home(&settings.domain);
-        let relative = home.strip_prefix(MAIL_DIRECTORY).unwrap_or(&home).display().to_string();
-        format!("{relative}/Maildir/")
-    };
-    accounts
-        .iter()
-        .map(|account| (account.address(), maildir(account)))
-        .collect()
-}
-
-/// virtual_alias_maps: the administrator's roles.
-fn aliases(accounts: &[Account]) -> Vec<(String, String)> {
-    let administrators = accounts.iter().filter(|account| account.role == Role::Administrator);
-    administrators
-        .flat_map(|account| {
-            ADMINISTRATOR_ALIASES.map(|alias| (format!("{alias}@{}", account.domain), account.address()))
+    fn learn<'a>(
+        &'a self,
+        environment: &'a Environment,
+        table: &'a Table,
+        processes: &'a Processes,
+    ) -> Work<'a, Box<dyn Grammar>> {
+        Box::pin(async move {
+            let known = if needs_parameters(environment, table) || Path::new(DROP_INS).exists() {
+                check::known_parameters(processes).await?
+            } else {
+                Parameters::default()
+            };
+            let grammar: Box<dyn Grammar> = Box::new(Known(known));
+            Ok(grammar)
         })
-        .collect()
+    }
 }
 
-/// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address.
-fn sender_logins(accounts: &[Account]) -> Vec<(String, String)> {
-    accounts
-        .iter()
-        .map(|account| (account.address(), account.address()))
-        .chain(aliases(accounts))
-        .collect()
-}
-
-/// Owners that a plain table cannot express: any address for the relay role, `user+detail` for its user.
-///
-/// The first match ends a regexp table, so each line names all its owners, and the one for all addresses comes last.
-fn sender_login_patterns(accounts: &[Account]) -> String {
-    let relays: Vec<String> = accounts
-        .iter()
-        .filter(|account| account.role == Role::Relay)
-        .map(Account::address)
-        .collect();
-    let with_relays = |address: String| {
-        std::iter::once(address)
-            .chain(relays.iter().cloned())
-            .collect::<Vec<_>>()
+/// Whether the installed Postfix has to be asked for its parameters: only where something besides the table is set, or a
+/// table of some type is named.
+fn needs_parameters(environment: &Environment, table: &Table) -> bool {
+    let names_tables = |variable: &Variable, value: &str| {
+        matches!(variable.kind, Kind::Text | Kind::Networks) && variable.parameter.is_some() && value.contains(':')
     };
-    let detail = |account: &Account| {
-        let pattern = format!(
-            "/^{}\\+[^@]*@{}$/",
-            escape_pattern(&account.name),
-            escape_pattern(&account.domain)
-        );
-        format!("{pattern} {}\n", with_relays(account.address()).join(", "))
-    };
-    let details = accounts
-        .iter()
-        .filter(|account| account.role != Role::Relay)
-        .map(detail);
-    let any = (!relays.is_empty()).then(|| format!("/^/ {}\n", relays.join(", ")));
-    std::iter::once(TABLE_HEADER.to_owned())
-        .chain(details)
-        .chain(any)
-        .collect()
+    environment.iter().any(|(name, value)| {
+        let is_ours = name.starts_with(variables::PARAMETER) || name.starts_with(variables::MASTER);
+        is_ours
+            && table
+                .variable(table.own_name(name))
+                .is_none_or(|variable| names_tables(variable, value))
+    })
 }
 
-fn escape_pattern(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] })
-        .collect()
+/// The grammar of a Postfix that has these parameters and types of tables, as postconf(1) prints them.
+#[cfg(test)]
+pub(crate) fn grammar(postconf_d: &str, postconf_m: &str) -> Box<dyn Grammar> {
+    Box::new(Known(Parameters::parse(postconf_d, postconf_m)))
+}
+
+/// Postfix's settings, and what the files of the user's own hold that they name.
+#[derive(Debug)]
+struct Configuration {
+    settings: Settings,
+    files: UserFiles,
+}
+
+impl Configuration {
+    fn new(settings: Settings) -> Configuration {
+        Configuration {
+            settings,
+            files: UserFiles::default(),
+        }
+    }
+}
+
+impl Configured for Configuration {
+    fn examine(&mut self, site: &Site, values: &Values) -> anyhow::Result<Vec<Mistake>> {
+        self.settings.type_values(values)?;
+        let mut mistakes = checks::all(&self.settings, site, values);
+        let (files, wrong) = user_tables::find(&self.settings, site);
+        self.files = files;
+        mistakes.extend(wrong);
+        self.settings.use_relay_login(values);
+        Ok(mistakes)
+    }
+
+    fn count(&self) -> usize {
+        self.settings.parameters.values().filter(|given| given.explicit).count() + self.settings.master.len()
+    }
+
+    fn settings(&self) -> Vec<Set> {
+        let set = |(name, given): (&String, &main_cf::Given)| Set {
+            name: name.clone(),
+            origin: given.variable.clone(),
+            value: given.value.clone(),
+        };
+        self.settings.parameters.iter().map(set).collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        master_settings::shadowed(&self.settings.parameters, &self.settings.master)
+    }
+
+    /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)).
+    fn warnings(&self, site: &Site, facts: &Facts) -> Vec<String> {
+        let needed = site.message_size_limit / 2 * 3;
+        let space = facts.queue_space.filter(|space| *space < needed);
+        let warning = space.map(|space| {
+            format!(
+                "Warning: {QUEUE_DIRECTORY} has {space} bytes free; Postfix takes no mail with fewer than {needed}, which \
+                 is 1.5 times POSTFIX_MESSAGE_SIZE_LIMIT: free some, or set a smaller limit"
+            )
+        });
+        warning.into_iter().collect()
+    }
+
+    /// master(8) does not close or open listeners for a reload.
+    fn read_at_start(&self, site: &Site) -> Option<(&'static str, String)> {
+        let interfaces = self
+            .settings
+            .parameters
+            .get("inet_interfaces")
+            .map(|given| given.value.as_str());
+        let value = format!("{interfaces:?} {:?}", site.protocols);
+        Some(("inet_interfaces or inet_protocols", value))
+    }
+
+    fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
+        let services = files::services(&self.settings)?;
+        let plan = files::plan(&self.settings, &self.files, &services, basis)?;
+        let greetings = probes::greetings(&self.settings, basis.site, basis.facts);
+        let probes: Vec<Named> = greetings
+            .into_iter()
+            .map(|greeting| Named {
+                name: "smtp".to_owned(),
+                probe: Probe::Greeting(greeting),
+            })
+            .collect();
+        Ok(Part {
+            service: service::service(basis.environment, &probes, &plan, &services),
+            checker: Box::new(PostfixChecker::new(&plan, &self.files.tables)),
+            plan,
+            probes,
+        })
+    }
 }

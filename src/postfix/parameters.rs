@@ -2,14 +2,19 @@
 //! itself.
 
 mod bounds;
+mod lists;
+mod owned;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::bounds::{FROM_ONE, NEVER_EMPTY, WITHIN};
-
-use crate::settings::table::VARIABLES;
-use crate::values::kind::{Kind, Value};
-use crate::values::network;
+use self::lists::{FREE, NETWORKS, TABLE_TYPES, WORDS};
+pub use self::owned::{owned, owned_markdown};
+use super::variables;
+use crate::values::kind::Kind;
+use crate::values::network::{self, Networks};
 
 /// The parameters of the installed Postfix, and the types of tables that it can read.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +62,7 @@ impl Parameters {
             .map(|parameter| parameter.name.as_str())
     }
 
-    /// What it is when nobody sets it.
+    /// What it is unless it is set.
     pub fn default_of(&self, name: &str) -> &str {
         self.known
             .get(&name.to_ascii_lowercase())
@@ -91,32 +96,30 @@ impl Parameters {
 
     fn checked_by_kind(&self, name: &str, value: &str) -> Result<String, String> {
         match self.kind(name) {
-            Some(kind) => kind.parse(value).map(|parsed| match parsed {
-                Value::Text(text) => text,
-                Value::Number(number) => number.to_string(),
-                _ => value.to_owned(),
-            }),
-            None => Ok(value.to_owned()),
+            // Networks stand beside names and tables: what is wrong with them is found elsewhere.
+            Some(Kind::Networks) | None => Ok(value.to_owned()),
+            Some(kind) => kind.canonical(value),
         }
     }
 
-    /// Checks what the kind of a variable of the table leaves open.
-    pub fn check_read(&self, parameter: Option<&str>, value: &Value) -> Result<(), String> {
-        match (parameter, value) {
-            (Some(name), Value::Number(number)) => self.within_bounds(name, &number.to_string()),
-            (Some(name), Value::Text(text)) => self.check(name, text).map(|_| ()),
-            (Some(name), Value::Networks(networks)) => networks
-                .tables
-                .iter()
-                .try_for_each(|table| self.check_tables(name, table.trim_start_matches('!'))),
-            _ => Ok(()),
+    /// Checks what the type of a variable of the table leaves open.
+    pub fn check_canonical(&self, name: &str, canonical: &str) -> Result<(), String> {
+        match self.kind(name) {
+            Some(Kind::Number { .. }) => self.within_bounds(name, canonical),
+            Some(Kind::Networks) => {
+                let Networks { tables, .. } = network::parse_list(canonical)?;
+                tables
+                    .iter()
+                    .try_for_each(|table| self.check_tables(name, table.trim_start_matches('!')))
+            }
+            _ => self.check(name, canonical).map(|_| ()),
         }
     }
 
     /// What a parameter may hold, where that is known: from the table of variables, from a list, or from the shape of its
     /// default.
     pub fn kind(&self, name: &str) -> Option<Kind> {
-        let variable = VARIABLES.iter().find(|variable| variable.parameter == Some(name));
+        let variable = variables::of_main_cf().find(|variable| variable.parameter == Some(name));
         variable.map(|variable| variable.kind).or_else(|| self.kind_of(name))
     }
 
@@ -278,314 +281,4 @@ fn kind_of_default(default: &str) -> Option<Kind> {
     }
     let time = default.strip_suffix(['s', 'm', 'h', 'd', 'w'])?;
     (digits(time) || time.starts_with("${stress?")).then_some(Kind::Time)
-}
-
-/// Numbers by their default, and yet more than that: fractions of the concurrency, service names, file modes.
-const FREE: &[&str] = &[
-    "default_destination_concurrency_negative_feedback",
-    "default_destination_concurrency_positive_feedback",
-    "lmtp_tcp_port",
-    "maillog_file_permissions",
-    "milter_protocol",
-    "postscreen_dnsbl_threshold",
-];
-
-/// Lists of networks besides mynetworks, in which names and patterns may stand, too.
-const NETWORKS: &[&str] = &[
-    "permit_mx_backup_networks",
-    "qmqpd_authorized_clients",
-    "smtpd_authorized_verp_clients",
-    "smtpd_authorized_xclient_hosts",
-    "smtpd_authorized_xforward_hosts",
-    "smtpd_client_event_limit_exceptions",
-    "smtpd_forbid_bare_newline_exclusions",
-    "smtpd_sasl_exceptions_networks",
-];
-
-/// Types of tables that Postfix has, installed or not (DATABASE_README).
-const TABLE_TYPES: &[&str] = &[
-    "btree",
-    "cdb",
-    "cidr",
-    "dbm",
-    "environ",
-    "fail",
-    "hash",
-    "inline",
-    "ldap",
-    "lmdb",
-    "memcache",
-    "mongodb",
-    "mysql",
-    "netinfo",
-    "nis",
-    "nisplus",
-    "pcre",
-    "pgsql",
-    "pipemap",
-    "proxy",
-    "randmap",
-    "regexp",
-    "sdbm",
-    "socketmap",
-    "sqlite",
-    "static",
-    "tcp",
-    "texthash",
-    "unionmap",
-];
-
-type Words = &'static [(&'static str, &'static str)];
-
-/// Those that hold one of some words (postconf(5)).
-const WORDS: &[(&[&str], Words)] = &[
-    (
-        &["lmtp_tls_security_level"],
-        &[
-            ("", ""),
-            ("none", "none"),
-            ("may", "may"),
-            ("encrypt", "encrypt"),
-            ("dane", "dane"),
-            ("dane-only", "dane-only"),
-            ("fingerprint", "fingerprint"),
-            ("verify", "verify"),
-            ("secure", "secure"),
-        ],
-    ),
-    (
-        &["smtpd_forbid_bare_newline"],
-        &[
-            ("normalize", "normalize"),
-            ("reject", "reject"),
-            ("note", "note"),
-            ("yes", "yes"),
-            ("no", "no"),
-        ],
-    ),
-    (
-        &["smtp_dns_support_level", "lmtp_dns_support_level"],
-        &[
-            ("", ""),
-            ("disabled", "disabled"),
-            ("enabled", "enabled"),
-            ("dnssec", "dnssec"),
-        ],
-    ),
-    (
-        &["smtp_address_preference", "lmtp_address_preference"],
-        &[("any", "any"), ("ipv4", "ipv4"), ("ipv6", "ipv6")],
-    ),
-    (
-        &["header_from_format"],
-        &[("standard", "standard"), ("obsolete", "obsolete")],
-    ),
-    (
-        &["info_log_address_format"],
-        &[("external", "external"), ("internal", "internal")],
-    ),
-    (
-        &[
-            "smtp_tls_ciphers",
-            "smtp_tls_mandatory_ciphers",
-            "lmtp_tls_ciphers",
-            "lmtp_tls_mandatory_ciphers",
-            "smtpd_tls_ciphers",
-            "smtpd_tls_mandatory_ciphers",
-        ],
-        &[
-            ("export", "export"),
-            ("low", "low"),
-            ("medium", "medium"),
-            ("high", "high"),
-            ("null", "null"),
-        ],
-    ),
-    (
-        &["milter_default_action"],
-        &[
-            ("accept", "accept"),
-            ("reject", "reject"),
-            ("tempfail", "tempfail"),
-            ("quarantine", "quarantine"),
-            ("shutdown", "shutdown"),
-        ],
-    ),
-];
-
-/// Why directories are decided by us.
-pub const LAYOUT: &str = "the image's layout depends on it";
-const MAILBOXES: &str = "accounts and mailboxes are provisioned together with Dovecot's";
-const NO_SYSTEM_USERS: &str = "all mailboxes are virtual; nothing is delivered to system users";
-const LOGIN: &str = "logins are checked by Dovecot through this socket";
-/// Why logging is.
-pub const LOGS: &str = "all logs go through PID 1 to stdout and /var/log";
-/// Why the certificate is.
-pub const CERTIFICATE: &str = "both daemons serve the certificate in /etc/dovecot/certs; mount your own there";
-
-/// Parameters that cannot be set, and why.
-const OWNED: &[(&str, &str)] = &[
-    ("alias_database", NO_SYSTEM_USERS),
-    ("alias_maps", NO_SYSTEM_USERS),
-    ("alternate_config_directories", LAYOUT),
-    ("command_directory", LAYOUT),
-    (
-        "compatibility_level",
-        "the rendered configuration is written for one level",
-    ),
-    ("config_directory", LAYOUT),
-    ("daemon_directory", LAYOUT),
-    ("data_directory", LAYOUT),
-    ("local_transport", MAILBOXES),
-    ("mail_owner", LAYOUT),
-    ("mailbox_transport", MAILBOXES),
-    ("maillog_file", LOGS),
-    ("meta_directory", LAYOUT),
-    ("multi_instance_directories", "there is one Postfix in this container"),
-    ("multi_instance_enable", "there is one Postfix in this container"),
-    ("multi_instance_wrapper", "there is one Postfix in this container"),
-    ("mydestination", NO_SYSTEM_USERS),
-    ("queue_directory", LAYOUT),
-    ("setgid_group", LAYOUT),
-    ("shlib_directory", LAYOUT),
-    ("smtpd_sasl_path", LOGIN),
-    ("smtpd_sasl_type", LOGIN),
-    ("smtpd_tls_cert_file", CERTIFICATE),
-    ("smtpd_tls_chain_files", CERTIFICATE),
-    ("smtpd_tls_eccert_file", CERTIFICATE),
-    ("smtpd_tls_eckey_file", CERTIFICATE),
-    ("smtpd_tls_key_file", CERTIFICATE),
-    ("syslog_facility", LOGS),
-    ("virtual_gid_maps", MAILBOXES),
-    ("virtual_mailbox_base", MAILBOXES),
-    ("virtual_mailbox_domains", MAILBOXES),
-    ("virtual_mailbox_maps", MAILBOXES),
-    ("virtual_transport", MAILBOXES),
-    ("virtual_uid_maps", MAILBOXES),
-];
-
-/// These parameters and why they cannot be set, as Markdown, as it stands in the README.
-pub fn owned_markdown() -> String {
-    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (name, reason) in OWNED {
-        match by_reason.iter_mut().find(|(there, _)| there == reason) {
-            Some((_, names)) => names.push(name),
-            None => by_reason.push((reason, vec![name])),
-        }
-    }
-    let row = |(reason, names): &(&str, Vec<&str>)| format!("| `{}` | {reason} |\n", names.join("` `"));
-    let header = "| Parameters | Why they are not for you to set |\n|---|---|\n";
-    std::iter::once(header.to_owned())
-        .chain(by_reason.iter().map(row))
-        .collect()
-}
-
-/// Why a parameter cannot be set, for those that Mailroom decides.
-pub fn owned(name: &str) -> Option<&'static str> {
-    OWNED
-        .iter()
-        .find(|(owned, _)| *owned == name)
-        .map(|(_, reason)| *reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parameters() -> Parameters {
-        Parameters::parse(
-            "myhostname = a.b\nsmtp_tls_CAfile =\nbroken\nbiff = yes\nmax_idle = 100s\nmax_use = 100\n\
-             lmtp_x_limit = $max_use\nsmtpd_timeout = ${stress?{10}:{300}}s\nsmtpd_hard_error_limit = ${stress?{1}:{20}}\n\
-             virtual_alias_maps = $virtual_maps\ninitial_destination_concurrency = 5\n\
-             smtp_initial_destination_concurrency = $initial_destination_concurrency\nmaximal_queue_lifetime = 5d\nmilter_default_action = tempfail\n",
-            "lmdb\ninline\nregexp\nproxy\nunionmap\n",
-        )
-    }
-
-    #[test]
-    fn the_readme_holds_what_cannot_be_set() {
-        let readme = include_str!("../../README.md");
-        assert!(
-            readme.contains(&owned_markdown()),
-            "README.md is stale: replace its second table of parameters by that of `mailroom help-env --markdown`"
-        );
-    }
-
-    #[test]
-    fn names_are_found_in_any_case() {
-        assert_eq!(parameters().find("SMTP_TLS_CAFILE"), Some("smtp_tls_CAfile"));
-        assert_eq!(parameters().find("broken"), None);
-        assert_eq!(
-            parameters().find("mua_client_restrictions"),
-            Some("mua_client_restrictions")
-        );
-    }
-
-    #[test]
-    fn what_ends_a_process_is_out_of_bounds() {
-        let refused = |name: &str, value: &str| parameters().check(name, value).expect_err(value);
-        for name in [
-            "smtpd_hard_error_limit",
-            "max_idle",
-            "smtp_initial_destination_concurrency",
-        ] {
-            assert_eq!(refused(name, "0"), "must be at least 1", "{name}");
-        }
-        assert_eq!(refused("lmtp_x_limit", "-1"), "must be at least 1");
-        assert_eq!(refused("maximal_queue_lifetime", "101"), "must be at most 8640000");
-        assert_eq!(refused("smtpd_banner", ""), "must not be empty");
-        for (name, value) in [
-            ("maximal_queue_lifetime", "100d"),
-            ("maximal_queue_lifetime", "200h"),
-            ("smtpd_timeout", "1"),
-        ] {
-            assert!(parameters().check(name, value).is_ok(), "{name}");
-        }
-        let limit = VARIABLES
-            .iter()
-            .find(|variable| variable.parameter == Some("default_process_limit"));
-        assert!(
-            parameters()
-                .check_read(limit.and_then(|limit| limit.parameter), &Value::Number(0))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn networks_of_other_lists_lose_their_host_bits() {
-        let check = |value: &str| parameters().check("smtpd_client_event_limit_exceptions", value);
-        let value = "$mynetworks, 10.0.0.1/8, !2001:db8::1/32, .example.org, cidr:/n, 10.0.0.1";
-        assert_eq!(
-            check(value).unwrap(),
-            "$mynetworks, 10.0.0.0/8, ![2001:db8::]/32, .example.org, cidr:/n, 10.0.0.1"
-        );
-        assert!(check("10.0.0.0/99").unwrap_err().contains("prefix length"));
-    }
-
-    #[test]
-    fn values_are_checked_by_the_shape_of_the_default() {
-        let refused = |name: &str, value: &str| parameters().check(name, value).expect_err(value);
-        for (name, value) in [
-            ("biff", "no"),
-            ("max_idle", "4h"),
-            ("max_idle", "4"),
-            ("lmtp_x_limit", "7"),
-            ("lmtp_x_limit", "$other"),
-            ("smtpd_timeout", "30s"),
-            ("smtpd_hard_error_limit", "5"),
-            ("smtp_tls_CAfile", ""),
-            ("virtual_alias_maps", "lmdb:/x, proxy:lmdb:/y inline:{a=b c:d}"),
-            ("virtual_alias_maps", "inline:{ { a = b }, { c = lmbd:/d } }"),
-        ] {
-            assert_eq!(parameters().check(name, value).as_deref(), Ok(value), "{name}");
-        }
-        assert!(refused("smtp_tls_CAfile", "${x").contains("without a }"));
-        assert!(refused("biff", "maybe").contains("yes or no"));
-        assert!(refused("max_idle", "4x").contains("such as 30s"));
-        assert!(refused("lmtp_x_limit", "ten").contains("whole number"));
-        assert!(refused("milter_default_action", "reeject").ends_with("did you mean reject?"));
-        assert!(refused("virtual_alias_maps", "lmbd:/x").ends_with("did you mean lmdb:?"));
-        assert!(refused("virtual_alias_maps", "proxy:unionmap:{lmdb:/x, lmbd:/y}").contains("lmbd: is not"));
-        assert!(refused("smtp_tls_CAfile", "pcre:/x").contains("not a type of tables that is installed"));
-    }
 }

@@ -2,77 +2,95 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
+use super::files::main_cf_file;
 use super::main_cf::{self, Given};
-use super::{main_cf_file, master_cf, master_cf_file};
-use crate::health::Targets;
+use super::{leftovers, master_cf, probes, reload_guard};
+use crate::health::Named;
 use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
-use crate::supervise::service::{Drain, Readiness, Service, Sessions};
+use crate::supervise::service::{Drain, Preparation, Queue, Readiness, ReloadGuard, Service, StopShare};
 
 /// Where the package puts the daemons: Debian's own `daemon_directory`.
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
+
+/// Repairs the queue.
+const POSTSUPER: &str = "/usr/sbin/postsuper";
+
+/// A file in a queue is a message when it has these bits; before, it is being written (mail_queue.h in Postfix's sources).
+const FINISHED: u32 = 0o700;
 
 /// `master -s` stays in the foreground and makes a session of its own. `postfix start-fg` would put a shell between us
 /// that a SIGTERM ends alone. What `postfix start` does besides is done here: postsuper(1) before every start, for a
 /// queue that was copied has files with colliding ids.
 ///
 /// It starts once Dovecot's login socket answers: an early client on port 465 would have its service throttled.
-pub fn service(environment: &[(String, String)], targets: &Targets, plan: &Plan) -> Option<Service> {
-    let port = targets.smtp().next()?.clone();
+///
+/// Nothing where no listener is on.
+pub(super) fn service(
+    environment: &[(String, String)],
+    named: &[Named],
+    plan: &Plan,
+    services: &[master_cf::Service],
+) -> Option<Service> {
+    let first = named.first()?.probe.clone();
     let tables = plan.referenced.iter().map(|(path, _)| path.clone());
     Some(Service {
         name: "postfix",
         command: vec![MASTER.to_owned(), "-s".to_owned()],
         environment: environment.to_vec(),
         own_group: false,
+        needs: vec![AUTH_SOCKET.into()],
+        provides: Vec::new(),
         stale_files: Vec::new(),
-        preparations: vec![vec!["/usr/sbin/postsuper".to_owned()]],
-        needs: Some(AUTH_SOCKET.into()),
-        ready: Readiness::Greets(port, targets.source),
+        preparations: vec![
+            Preparation::Call(leftovers::remove),
+            Preparation::Run(vec![POSTSUPER.to_owned()]),
+        ],
+        ready: Readiness::Answers(first),
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
         reads: std::iter::once(POSTFIX_CONFIG_DIRECTORY.into()).chain(tables).collect(),
-        sessions: Some(Sessions {
-            process: "smtpd",
-            ports: targets.smtp().cloned().collect(),
-            source: targets.source,
+        reload_guard: Some(ReloadGuard {
+            waiting: Rc::new(reload_guard::waiting),
+            probes: named.iter().map(|named| named.probe.clone()).collect(),
         }),
         drain: Some(Drain {
             closing: closing(plan).into_iter().collect(),
-            ports: SMTP_PORTS.to_vec(),
-            queues: ["maildrop", "incoming", "active"]
-                .map(|queue| Path::new(QUEUE_DIRECTORY).join(queue))
-                .into(),
+            ports: probes::PORTS.to_vec(),
+            queues: ["maildrop", "incoming", "active"].map(queue).into(),
             dispatcher: "qmgr",
-            handed_out: delivery_sockets(plan),
+            handed_out: delivery_sockets(services),
         }),
-        farewell: Vec::new(),
+        stop_share: StopShare { drain: 50, end: 20 },
+        stop_order: Vec::new(),
     })
 }
 
-/// Where clients hand mail over.
-const SMTP_PORTS: [u16; 3] = [25, 587, 465];
+fn queue(name: &str) -> Queue {
+    Queue {
+        path: Path::new(QUEUE_DIRECTORY).join(name),
+        finished: FINISHED,
+    }
+}
 
 /// The programs that deliver, or say why not.
 const DELIVERY_AGENTS: [&str; 7] = ["discard", "error", "lmtp", "local", "pipe", "smtp", "virtual"];
 
 /// Where qmgr(8) hands a message to a delivery agent, below the queue directory.
-fn delivery_sockets(plan: &Plan) -> Vec<String> {
-    let master_cf = plan.file(&master_cf_file());
-    let text = master_cf.map_or("".into(), |file| String::from_utf8_lossy(&file.bytes));
-    let services = master_cf::parse(&text).unwrap_or_default();
+fn delivery_sockets(services: &[master_cf::Service]) -> Vec<String> {
     let deliver =
-        |service: &master_cf::Service| service.kind == "unix" && DELIVERY_AGENTS.contains(&service.program.as_str());
+        |service: &&master_cf::Service| service.kind == "unix" && DELIVERY_AGENTS.contains(&service.program.as_str());
     services
         .iter()
-        .filter(|service| deliver(service))
+        .filter(deliver)
         .map(|service| format!("private/{}", service.name))
         .collect()
 }
 
-/// main.cf for the time of a stop: new clients are told at once to come back later; smtpd processes that have a client
-/// read it only when that client is gone. (SIGTERM to master, `postfix stop` and `postfix drain` all cut or hang
+/// main.cf for the time of a stop: new clients are turned away at once, to come back later; smtpd processes that have a
+/// client read it only when that client is gone. (SIGTERM to master, `postfix stop` and `postfix drain` all cut or hang
 /// somebody.)
 fn closing(plan: &Plan) -> Option<File> {
     let open = plan.file(&main_cf_file())?;

@@ -1,600 +1,78 @@
-//! All that a user sets, read once into validated types. Pure: all mistakes come back in one report.
+//! From strings to checked values.
+//!
+//! A variable passes each room once. [`gather`] collects the environment, the files that it names and the drop-in files.
+//! [`reader`] reads the variables of the [`table`] by their types and hands all others to the daemon whose prefix they
+//! have. What is right is kept as canonical text, from which `envy` makes the typed settings of every room; what is wrong
+//! is kept for the one report.
+//!
+//! This folder knows no daemon: the names, types and rules of a daemon's settings are in the daemon's folder.
 
-#[cfg(test)]
-mod any_environment;
-mod checks;
-pub mod dovecot;
-pub mod drop_ins;
-pub mod master;
-pub(crate) mod noise;
-mod reader;
-pub mod report;
-pub mod sources;
+pub mod gather;
+pub mod noise;
+pub mod reader;
 pub mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use self::dovecot::DovecotSetting;
-use self::master::MasterSetting;
-use self::reader::Reader;
-pub use self::report::{Mistake, Report};
-pub use self::sources::{DropIn, Sources};
-use self::table::Variable;
-use crate::postfix::main_cf::Given;
-use crate::postfix::master_cf::Service;
-use crate::postfix::parameters::Parameters;
-use crate::values::PREFIXES;
-use crate::values::kind::Kind;
-use crate::values::network::Networks;
+pub use self::reader::{Reader, Values};
+use crate::report::Mistake;
 
 /// The environment as strings: name to value.
 pub type Environment = BTreeMap<String, String>;
 
-/// A login at the relay host.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// `MAILROOM_RELAYHOST_USERNAME`.
-    pub username: String,
-    /// `MAILROOM_RELAYHOST_PASSWORD`.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:<hidden>", self.username)
-    }
-}
-
-/// Everything that is set.
+/// One drop-in file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// `POSTFIX_MYHOSTNAME`.
-    pub hostname: String,
-    /// `POSTFIX_MYDOMAIN`, the primary domain.
-    pub domain: String,
-    /// `POSTFIX_MYNETWORKS`; `None` when unset.
-    pub networks: Option<Networks>,
-    /// `POSTFIX_MESSAGE_SIZE_LIMIT` in bytes.
-    pub message_size_limit: u64,
-    /// `POSTFIX_RELAYHOST`.
-    pub relayhost: String,
-    /// `POSTFIX_SMTP_SASL_PASSWORD_MAPS` is not empty: log in at the relay host.
-    pub relay_login: bool,
-    /// `MAILROOM_RELAYHOST_USERNAME` and `_PASSWORD`.
-    pub relay_credentials: Option<Credentials>,
-    /// `POSTFIX_INET_PROTOCOLS`: `ipv4`, `ipv6` or `all`.
-    pub protocols: String,
-    /// `POSTFIX_DEFAULT_TRANSPORT_RATE_LIMIT`: most delivery processes of a transport; `None` for no limit of ours.
-    pub delivery_processes: Option<u64>,
-    /// `MAILROOM_TRUST_GATEWAY`.
-    pub trust_gateway: bool,
-    /// `MAILROOM_STOP_TIMEOUT`.
-    pub stop_timeout: Duration,
-    /// `MAILROOM_ON_FAILURE` is `keep`.
-    pub keep_on_failure: bool,
-    /// `TZ`.
-    pub time_zone: String,
-    /// main.cf parameters by their own names: the table's, with their defaults, and all others that were given.
-    pub parameters: BTreeMap<String, Given>,
-    /// Changes to master.cf.
-    pub master: Vec<MasterSetting>,
-    /// Services of master.cf that drop-in files define.
-    pub services: Vec<Service>,
-    /// Dovecot settings.
-    pub dovecot: Vec<DovecotSetting>,
-    /// Files of Dovecot settings.
-    pub dovecot_files: Vec<DropIn>,
-    /// Values that nobody may see.
-    pub secrets: BTreeSet<String>,
-    /// What a user should know about how a value was understood.
-    pub notes: Vec<String>,
+pub struct DropIn {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
 }
 
-/// Whether the installed Postfix needs to be asked for its parameters: only where something besides the table is set, or
-/// a table of some type is named.
-pub fn needs_parameters(environment: &Environment) -> bool {
-    let names_tables = |variable: &Variable, value: &str| {
-        matches!(variable.kind, Kind::Text | Kind::Networks) && variable.parameter.is_some() && value.contains(':')
-    };
-    environment.iter().any(|(name, value)| {
-        let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        is_ours && table::variable(table::own_name(name)).is_none_or(|variable| names_tables(variable, value))
-    })
+/// One setting of a drop-in file, which comes in place of the variable that sets the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The variable that would set it: `POSTFIX_smtpd_banner`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// `file:line`.
+    pub origin: String,
 }
 
-impl Settings {
-    /// Reads all that is set. `known` are the parameters of the installed Postfix.
-    pub fn read(sources: &Sources, known: &Parameters) -> Result<Settings, Report> {
-        let mut reader = Reader::new(sources, known);
-        reader.read_table();
-        reader.read_others();
-        reader.add_table_parameters();
-        reader.refuse_outer_blanks();
-        if reader.mistakes.is_empty() {
-            reader.mistakes = checks::all(&reader);
-        }
-        if !reader.mistakes.is_empty() {
-            let secrets = reader.secret_values(sources);
-            return Err(Report(reader.mistakes).without(&secrets));
-        }
-        Ok(reader.settings(sources))
-    }
+/// What is known of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// There is a setting of this name.
+    Yes,
+    /// There is none.
+    No,
+    /// Only the daemon's own checker knows.
+    Perhaps,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::table::VARIABLES;
-    use super::*;
+/// The names of a daemon's settings.
+pub trait Names {
+    /// What the names of its variables begin with.
+    fn prefixes(&self) -> &'static [&'static str];
 
-    pub(crate) fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
+    /// Whether there is a setting of that name; `rest` is what stands behind the prefix.
+    fn knows(&self, prefix: &str, rest: &str) -> Knowledge;
 
-    fn known() -> Parameters {
-        Parameters::parse(
-            "myhostname = x\nsmtp_tls_CAfile =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\n\
-             maillog_file =\nvirtual_mailbox_limit = 5\nsmtpd_relay_restrictions = a\n\
-             smtpd_recipient_restrictions =\nsmtpd_restriction_classes =\n",
-            "",
-        )
-    }
+    /// The directories of its drop-in files, below `/etc/mailroom`.
+    fn drop_in_directories(&self) -> &'static [&'static str];
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Report> {
-        Settings::read(&sources(environment(pairs)), &known())
-    }
+    /// The settings in a drop-in file that variables could set as well. Files of other settings are left to the reader.
+    fn lines(&self, directory: &str, file: &DropIn) -> Vec<Result<Line, Mistake>>;
+}
 
-    pub(super) fn sources(environment: Environment) -> Sources {
-        Sources {
-            environment,
-            ..Sources::default()
-        }
-    }
-
-    #[test]
-    fn nothing_set_gives_the_seeds_defaults() {
-        let settings = read(&[]).unwrap();
-        assert_eq!(settings.hostname, "postfix.metabuilder.local");
-        assert_eq!(settings.parameters["message_size_limit"].value, "52428800");
-        assert_eq!(settings.networks, None);
-        assert!(
-            !settings
-                .parameters
-                .contains_key("default_destination_concurrency_limit")
-        );
-    }
-
-    #[test]
-    fn all_mistakes_are_reported_with_suggestions() {
-        let report = read(&[
-            ("POSTFIX_MYHOSTNAM", "x"),
-            ("POSTFIX_MESSAGE_SIZE_LIMIT", "ten"),
-            ("POSTFIX_MYNETWORKS", "10.0.0.0/99"),
-        ])
-        .unwrap_err()
-        .to_string();
-        insta::assert_snapshot!(report);
-    }
-
-    #[test]
-    fn the_tables_variables_in_any_case() {
-        let values = [
-            "0.0.0.0/0",
-            "require",
-            "ipv4, ipv6",
-            "static:a:b",
-            "mx.example.org",
-            "[a.test]:25",
-            "7",
-        ];
-        for variable in VARIABLES
-            .iter()
-            .filter(|variable| variable.name.starts_with("POSTFIX_"))
-        {
-            let lower = format!("POSTFIX_{}", variable.name["POSTFIX_".len()..].to_ascii_lowercase());
-            for value in values {
-                let named = |name: &str| {
-                    read(&[(name, value)])
-                        .map(|settings| format!("{settings:?}").replace(name, "NAME"))
-                        .map_err(|report| report.to_string().replace(name, "NAME"))
-                };
-                assert_eq!(named(&lower), named(variable.name), "{lower}={value}");
-            }
-            assert!(
-                read(&[(&lower, "x y z"), (variable.name, "x")]).unwrap_err().0[0]
-                    .reason
-                    .contains("keep one")
-            );
-        }
-        assert!(read(&[("POSTFIX_relayhost", "a.test"), ("POSTFIX_RELAYHOST", "a.test")]).is_ok());
-        let report = read(&[("POSTFIX_mynetworks", "0.0.0.0/0")]).unwrap_err();
-        assert_eq!(report.0[0].variable, "POSTFIX_mynetworks", "as the user wrote it");
-    }
-
-    #[test]
-    fn tables_of_the_tables_variables_have_a_type() {
-        let known = Parameters::parse("", "lmdb\ncidr\n");
-        let refused = |name: &str, value: &str| {
-            let sources = sources(environment(&[(name, value)]));
-            assert!(needs_parameters(&sources.environment), "{name}");
-            Settings::read(&sources, &known).unwrap_err().0.remove(0).reason
-        };
-        assert!(refused("POSTFIX_MYNETWORKS", "10.0.0.0/8 !cird:/n").ends_with("did you mean cidr:?"));
-        assert!(refused("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "lmbd:/x").ends_with("did you mean lmdb:?"));
-        assert!(refused("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "lmdb:{x").contains("without a }"));
-        assert!(!needs_parameters(&environment(&[
-            ("POSTFIX_MYNETWORKS", "10.0.0.0/8"),
-            ("PATH", "a:b")
-        ])));
-    }
-
-    #[test]
-    fn parameters_in_any_case_and_mixed_case_names() {
-        let settings = read(&[("POSTFIX_SMTP_TLS_CAFILE", "/ca.pem")]).unwrap();
-        assert_eq!(settings.parameters["smtp_tls_CAfile"].value, "/ca.pem");
-        let settings = read(&[("POSTFIX_smtp_tls_CAfile", "/ca.pem")]).unwrap();
-        assert_eq!(
-            settings.parameters["smtp_tls_CAfile"].variable,
-            "POSTFIX_smtp_tls_CAfile"
-        );
-    }
-
-    #[test]
-    fn a_name_of_the_users_own_needs_a_reference() {
-        assert!(read(&[("POSTFIX_MY_CLIENTS", "x")]).is_err());
-        let settings = read(&[
-            ("POSTFIX_MY_CLIENTS", "x"),
-            ("POSTFIX_SMTP_TLS_CAFILE", "${my_clients}"),
-        ])
-        .unwrap();
-        assert_eq!(settings.parameters["my_clients"].value, "x");
-        for (name, value, refers) in [
-            (
-                "POSTFIX_MINE",
-                "reject",
-                ("POSTFIX_SMTPD_RESTRICTION_CLASSES", "other, mine"),
-            ),
-            (
-                "POSTFIX_MY_SERVER_HOST",
-                "a.test",
-                ("POSTFIX_SMTP_TLS_CAFILE", "inline:{a=b}, proxy:ldap:my"),
-            ),
-        ] {
-            assert!(read(&[(name, value), refers]).is_ok(), "{name}");
-            assert!(read(&[(name, value)]).is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_name_of_the_users_own_for_a_service_of_a_drop_in_file() {
-        let known = Parameters::parse(
-            "default_destination_concurrency_limit = 20\ndefault_destination_rate_delay = 0s\ncommand_time_limit = 9s\n",
-            "",
-        );
-        let read = |name: &str, value: &str| {
-            let file = DropIn {
-                path: "/x.cf".into(),
-                text: "slow unix - - n - - smtp -o syslog_name=$our_name\npolicy unix - n n - 0 spawn argv=/p\n"
-                    .to_owned(),
-            };
-            let mut sources = sources(environment(&[(name, value)]));
-            sources.master_cf = vec![file];
-            Settings::read(&sources, &known).map_err(|report| report.0[0].reason.clone())
-        };
-        for (name, value) in [
-            ("POSTFIX_SLOW_DESTINATION_CONCURRENCY_LIMIT", "2"),
-            ("POSTFIX_SLOW_DESTINATION_RATE_DELAY", "1s"),
-            ("POSTFIX_POLICY_TIME_LIMIT", "3600s"),
-            ("POSTFIX_OUR_NAME", "x"),
-        ] {
-            assert!(read(name, value).is_ok(), "{name}: {:?}", read(name, value));
-        }
-        assert!(
-            read("POSTFIX_SLOW_DESTINATION_RATE_DELAY", "x")
-                .unwrap_err()
-                .contains("a time")
-        );
-        assert!(
-            read("POSTFIX_SLOW_NONSENSE", "1")
-                .unwrap_err()
-                .contains("not a parameter")
-        );
-    }
-
-    #[test]
-    fn owned_parameters_and_second_lines_are_refused() {
-        assert!(
-            read(&[("POSTFIX_QUEUE_DIRECTORY", "/q")]).unwrap_err().0[0]
-                .reason
-                .contains("decided by mailroom")
-        );
-        assert!(
-            read(&[("POSTFIX_SMTP_TLS_CAFILE", "a\nb = c")]).unwrap_err().0[0]
-                .reason
-                .contains("one line")
-        );
-    }
-
-    #[test]
-    fn two_names_for_one_parameter_must_agree() {
-        let both = |own| {
-            read(&[
-                ("POSTFIX_DEFAULT_DESTINATION_RATE_LIMIT", "100"),
-                ("POSTFIX_DEFAULT_DESTINATION_CONCURRENCY_LIMIT", own),
-            ])
-        };
-        assert!(both("100").is_ok());
-        assert!(
-            both("50").unwrap_err().0[0]
-                .reason
-                .contains("POSTFIX_DEFAULT_DESTINATION_RATE_LIMIT")
-        );
-    }
-
-    #[test]
-    fn two_spellings_of_one_place_must_agree() {
-        for (one, two) in [
-            ("DOVECOT_MAIL_DEBUG", "DOVECOT_mail_debug"),
-            (
-                "MAILROOM_MASTER_SMTP_INET_SMTP_TLS_CAFILE",
-                "MAILROOM_MASTER_SMTP_INET_smtp_tls_CAfile",
-            ),
-            (
-                "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT",
-                "MAILROOM_MASTER_smtp_unix_process_limit",
-            ),
-        ] {
-            assert!(read(&[(one, "5"), (two, "5")]).is_ok(), "{one}");
-            let report = read(&[(one, "5"), (two, "6")]).unwrap_err();
-            assert!(report.0[0].reason.contains("keep one of them"), "{report}");
-        }
-    }
-
-    #[test]
-    fn kubernetes_and_foreign_names_are_ignored_and_unknown_ones_of_ours_are_not() {
-        assert!(
-            read(&[
-                ("POSTFIX_PORT_25_TCP_ADDR", "10.0.0.1"),
-                ("PATH", "/bin"),
-                ("MAIL_FROM", "x")
-            ])
-            .is_ok()
-        );
-        let report = read(&[("MAILROOM_TRUST_GATEWY", "yes"), ("DOVECOT_LISTEN", "1")]).unwrap_err();
-        assert_eq!(report.0.len(), 2);
-        assert!(
-            report.0[1].reason.ends_with("did you mean MAILROOM_TRUST_GATEWAY?"),
-            "{:?}",
-            report.0[1]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_in_the_whole_is_found() {
-        let refused = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().0.remove(0);
-        let mistake = refused(&[("POSTFIX_VIRTUAL_MAILBOX_LIMIT", "100")]);
-        assert!(mistake.reason.contains("at least 52428800"), "{mistake:?}");
-        let mistake = refused(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit_mynetworks")]);
-        assert!(mistake.reason.contains("reject_unauth_destination"), "{mistake:?}");
-        let mistake = refused(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit, reject")]);
-        assert!(mistake.reason.contains("lets everybody relay"), "{mistake:?}");
-        let mistake = refused(&[("POSTFIX_MYNETWORKS", "10.0.0.0/8 0.0.0.0/0")]);
-        assert!(mistake.reason.contains("MAILROOM_ALLOW_OPEN_RELAY"), "{mistake:?}");
-        let open = ("MAILROOM_ALLOW_OPEN_RELAY", "yes");
-        assert!(read(&[("POSTFIX_MYNETWORKS", "0.0.0.0/0"), open]).is_ok());
-        assert!(
-            read(&[("POSTFIX_SMTPD_RELAY_RESTRICTIONS", "permit"), open]).is_err(),
-            "smtpd would not start"
-        );
-        assert!(
-            refused(&[("POSTFIX_smtpd_relay_restrictions", "permit")])
-                .reason
-                .contains("everybody")
-        );
-        let mistake = refused(&[("MAILROOM_RELAYHOST_USERNAME", "me"), ("POSTFIX_RELAYHOST", "[a.test]")]);
-        assert!(
-            mistake.reason.contains("MAILROOM_RELAYHOST_PASSWORD_FILE"),
-            "{mistake:?}"
-        );
-        let off = ["SMTP", "SUBMISSION", "SUBMISSIONS"].map(|name| (format!("MAILROOM_MASTER_{name}_INET"), "off"));
-        let off: Vec<(&str, &str)> = off.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        assert!(refused(&off).reason.contains("keep one of them"));
-        assert!(read(&off[1..]).is_ok());
-    }
-
-    #[test]
-    fn every_smtpd_is_closed_to_strangers() {
-        const RELAY: &str = "POSTFIX_SMTPD_RELAY_RESTRICTIONS";
-        const RECIPIENT: &str = "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS";
-        const ON_25: &str = "MAILROOM_MASTER_SMTP_INET_SMTPD_RELAY_RESTRICTIONS";
-        let classes = ("POSTFIX_SMTPD_RESTRICTION_CLASSES", "mine");
-        let own = |value| [classes, ("POSTFIX_MINE", value), (RELAY, "mine, reject")];
-        let cases: &[(&[(&str, &str)], &str)] = &[
-            (&[(RELAY, "permit, check_client_access lmdb:/x, reject")], "everybody"),
-            (&[(RELAY, "check_client_access lmdb:/x, permit")], "everybody"),
-            (&[(RELAY, ""), (RECIPIENT, "permit, reject")], "everybody"),
-            (
-                &[(RELAY, "$smtpd_recipient_restrictions"), (RECIPIENT, "permit")],
-                "everybody",
-            ),
-            (&[(ON_25, "permit, reject")], "everybody"),
-            (&own("permit"), "everybody"),
-            (&[(RELAY, "warn_if_reject reject, permit")], "everybody"),
-            (
-                &[("POSTFIX_MUA_RELAY_RESTRICTIONS", "permit_sasl_authenticated")],
-                "nobody",
-            ),
-            (
-                &[(
-                    "MAILROOM_MASTER_SUBMISSION_INET_MUA_RELAY_RESTRICTIONS",
-                    "permit_mynetworks",
-                )],
-                "nobody",
-            ),
-            (&[(RELAY, "warn_if_reject reject_unauth_destination")], "nobody"),
-            (
-                &[(RELAY, "permit_mynetworks"), (RECIPIENT, "permit_mynetworks")],
-                "nobody",
-            ),
-            (&[(RELAY, ""), (RECIPIENT, "$smtpd_relay_restrictions")], "nobody"),
-            (
-                &[("MAILROOM_MASTER_VIRTUAL_UNIX_VIRTUAL_MAILBOX_LIMIT", "5")],
-                "at least 52428800",
-            ),
-        ];
-        for (given, expected) in cases {
-            let report = read(given).expect_err(&format!("{given:?}"));
-            assert_eq!(report.0.len(), 1, "{report}");
-            let Mistake { variable, reason, .. } = &report.0[0];
-            assert!(reason.contains(expected), "{given:?}: {reason}");
-            assert!(given.iter().any(|(name, _)| name == variable), "{given:?}: {variable}");
-        }
-        for given in [
-            &[(
-                RELAY,
-                "check_client_access lmdb:/x, permit_mynetworks, defer_unauth_destination",
-            )][..],
-            &[(RELAY, "permit_mynetworks"), (RECIPIENT, "reject_unauth_destination")],
-            &[(RELAY, "${x?{permit}:{permit_mynetworks, reject}}"), ("POSTFIX_X", "")],
-            &own("permit_mynetworks"),
-            &[(ON_25, "permit_mynetworks, reject")],
-        ] {
-            assert!(read(given).is_ok(), "{given:?}: {:?}", read(given));
-        }
-        let open = [own("permit").as_slice(), &[("MAILROOM_ALLOW_OPEN_RELAY", "yes")]].concat();
-        assert!(read(&open).is_ok(), "smtpd starts, and relays for all");
-    }
-
-    #[test]
-    fn drop_in_services_are_closed_to_strangers() {
-        let read = |text: &str| {
-            let file = DropIn {
-                path: "/etc/mailroom/master.cf.d/x.cf".into(),
-                text: format!("# x\n2525 inet n - n - - smtpd\n{text}"),
-            };
-            let sources = Sources {
-                master_cf: vec![file],
-                ..Sources::default()
-            };
-            Settings::read(&sources, &known())
-        };
-        for (text, expected) in [
-            ("  -o mynetworks=0.0.0.0/0\n", "holds public addresses"),
-            (
-                "  -o { smtpd_relay_restrictions = permit_mynetworks, permit }\n",
-                "everybody",
-            ),
-            ("  -o smtpd_relay_restrictions=\n", "nobody"),
-        ] {
-            let mistake = read(text).unwrap_err().0.remove(0);
-            assert_eq!(mistake.variable, "/etc/mailroom/master.cf.d/x.cf:2");
-            assert!(mistake.reason.contains(expected), "{mistake:?}");
-        }
-        assert!(read("  -o mynetworks=127.0.0.0/8\n").is_ok());
-    }
-
-    #[test]
-    fn drop_in_files_are_applied_last_and_named() {
-        let file = |text: &str| Sources {
-            environment: environment(&[
-                ("POSTFIX_MYHOSTNAME", "a.example.org"),
-                ("POSTFIX_smtp_tls_cafile", "/a"),
-            ]),
-            main_cf: vec![DropIn {
-                path: "/etc/mailroom/main.cf.d/x.cf".into(),
-                text: text.to_owned(),
-            }],
-            ..Sources::default()
-        };
-        let settings = Settings::read(&file("myhostname = b.example.org\nsmtp_tls_CAfile = /b\n"), &known()).unwrap();
-        assert_eq!(settings.hostname, "b.example.org");
-        assert_eq!(settings.parameters["smtp_tls_CAfile"].value, "/b");
-        assert_eq!(
-            settings.parameters["smtp_tls_CAfile"].variable,
-            "/etc/mailroom/main.cf.d/x.cf:2"
-        );
-        let report =
-            Settings::read(&file("myhostname = b\nqueue_directory = /q\nnonsense = 1\n"), &known()).unwrap_err();
-        let named: Vec<&str> = report.0.iter().map(|mistake| mistake.variable.as_str()).collect();
-        assert_eq!(named.len(), 3);
-        assert!(
-            named
-                .iter()
-                .all(|name| name.starts_with("/etc/mailroom/main.cf.d/x.cf:")),
-            "{named:?}"
-        );
-    }
-
-    #[test]
-    fn secrets_are_never_told() {
-        let mut sources = sources(environment(&[
-            ("POSTFIX_RELAYHOST", "hunter2 hunter2"),
-            ("POSTFIX_MYHOSTNAM", "hunter2"),
-        ]));
-        sources.secrets = ["POSTFIX_RELAYHOST".to_owned(), "POSTFIX_MYHOSTNAM".to_owned()].into();
-        let report = Settings::read(&sources, &known()).unwrap_err().to_string();
-        assert!(
-            !report.contains("hunter2") && report.contains("POSTFIX_RELAYHOST=<hidden>"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn values_of_secrets_by_their_names_are_collected_and_not_told() {
-        let settings = read(&[
-            ("POSTFIX_smtp_sasl_password_maps", "static:u:hunter2"),
-            ("DOVECOT_DOVEADM_PASSWORD", "hunter3"),
-            ("OTHER_PASSWORD", "hunter4"),
-        ])
-        .unwrap();
-        assert_eq!(
-            settings.secrets,
-            ["static:u:hunter2", "hunter3"].map(str::to_owned).into()
-        );
-        let report = read(&[("DOVECOT_DOVEADM_PASSWORD", "hunter2"), ("POSTFIX_BANER", "x hunter2")]).unwrap_err();
-        assert_eq!(report.0[0].value, "x <hidden>", "whoever repeats it");
-        for (name, value) in [
-            ("MAILROOM_RELAYHOST_PASS", "hunter2"),
-            ("MAILROOM_RELAYHOST_PASSWROD", "hunter2"),
-            ("MAILROOM_RELAYHOST_PASWORD", "hunter2"),
-            ("MAILROOM_RELAYHOST_PASSWORD", "hunter2 "),
-            ("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "static:u:{hunter2"),
-            ("POSTFIX_MY_API_TOKEN", "hunter2"),
-        ] {
-            let report = read(&[(name, value)]).unwrap_err().to_string();
-            assert!(
-                !report.contains("hunter2") && report.contains(&format!("{name}=<hidden>")),
-                "{report}"
-            );
-        }
-        let report = read(&[("MAILROOM_RELAYHOST_PASSWORD", "hunter2")])
-            .unwrap_err()
-            .to_string();
-        assert!(report.contains("needs MAILROOM_RELAYHOST_USERNAME"), "{report}");
-        let report = read(&[("MAILROOM_RELAYHOST_PASSWROD", "hunter2")])
-            .unwrap_err()
-            .to_string();
-        assert!(report.contains("did you mean MAILROOM_RELAYHOST_PASSWORD?"), "{report}");
-    }
-
-    #[test]
-    fn secrets_are_collected_as_they_are_rendered_and_from_drop_in_files() {
-        let drop_in = |path: &str, text: &str| DropIn {
-            path: path.into(),
-            text: text.to_owned(),
-        };
-        let mut sources = sources(environment(&[("POSTFIX_MYHOSTNAME", "MX.Example.org")]));
-        sources.secrets = ["POSTFIX_MYHOSTNAME".to_owned()].into();
-        sources.master_cf = vec![drop_in(
-            "/m.cf",
-            "a unix - - n - - smtp -o smtp_sasl_password_maps=static:u:p\n",
-        )];
-        sources.dovecot = vec![drop_in("/d.conf", "doveadm_password = \"hunter2\"\nssl = yes\n")];
-        let secrets = Settings::read(&sources, &known()).unwrap().secrets;
-        let expected = ["MX.Example.org", "mx.example.org", "static:u:p", "hunter2"];
-        assert_eq!(secrets, expected.map(str::to_owned).into());
-    }
+/// The owner of a name, the prefix and what stands behind it: the longest prefix decides.
+pub fn owner<'a, 'n>(owners: &[&'a dyn Names], name: &'n str) -> Option<(&'a dyn Names, &'static str, &'n str)> {
+    let prefixes = owners
+        .iter()
+        .flat_map(|owner| owner.prefixes().iter().map(move |prefix| (*owner, *prefix)));
+    prefixes
+        .filter_map(|(owner, prefix)| Some((owner, prefix, name.strip_prefix(prefix)?)))
+        .max_by_key(|(_, prefix, _)| prefix.len())
 }

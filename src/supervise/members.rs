@@ -1,14 +1,18 @@
-//! The processes that belong to a daemon besides its main process.
+//! The processes that belong to a daemon besides its main process: found, signalled and ended.
+//!
+//! They are those of the main process's session or process group, also once it is gone itself. One that has left both
+//! is not found.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use rustix::process::{Signal, pidfd_send_signal};
 use tokio::time::{sleep, timeout};
 
-use super::{POLL, hold};
+use super::POLL;
+use crate::system::pidfd::PidFd;
 use crate::system::proc::{self, Stat};
 
 /// How long what was asked to end may take.
@@ -38,20 +42,20 @@ fn belongs(pid: i32, stat: &Stat, main: i32) -> bool {
     pid != main && stat.is_alive() && (stat.group == main || stat.session == main)
 }
 
-/// Those of this name.
-pub(super) fn named(main: Pid, name: &str) -> Vec<Pid> {
+/// Those of this name: processes that a daemon's main process has started.
+pub fn named(main: Pid, name: &str) -> Vec<Pid> {
     let named = of(main).into_iter().filter(|(_, stat)| stat.name == name);
     named.map(|(pid, _)| pid).collect()
 }
 
-/// Signals those that `chosen` accepts by name; returns how many there are. Each is held by a pidfd and looked at again,
-/// so that a number which meanwhile went to another process is not signalled.
+/// Signals those that `chosen` accepts by name; returns how many there are. Each is held by a pidfd and looked at
+/// again, so that a number which meanwhile went to another process is not signalled.
 pub(super) fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -> usize {
     let members: Vec<_> = of(main).into_iter().filter(|(_, stat)| chosen(&stat.name)).collect();
     for (member, _) in &members {
-        let Ok(held) = hold(*member) else { continue };
+        let Ok(pidfd) = PidFd::open(*member) else { continue };
         if Stat::read(member.as_raw()).is_some_and(|stat| belongs(member.as_raw(), &stat, main.as_raw())) {
-            let _ = pidfd_send_signal(&held, signal);
+            let _ = pidfd.signal(signal);
         }
     }
     members.len()
@@ -59,15 +63,15 @@ pub(super) fn signal(main: Pid, signal: Signal, chosen: impl Fn(&str) -> bool) -
 
 /// Kills all of them.
 pub fn kill(main: Pid) {
-    signal(main, Signal::KILL, |_| true);
+    signal(main, Signal::SIGKILL, |_| true);
 }
 
-/// Ends all of them, in order: asks, waits a moment, kills. An old process that keeps a listener open would take half of
-/// the connections meant for the new one. `farewell` is the service's.
-pub async fn end(main: Pid, farewell: &[Vec<&'static str>]) {
-    let (last, first) = farewell
+/// Ends all of them, in the service's stop order: asks, waits a moment, kills. An old process that keeps a listener
+/// open would take half of the connections meant for the new one.
+pub async fn end(main: Pid, stop_order: &[Vec<&'static str>]) {
+    let (last, first) = stop_order
         .split_last()
-        .map_or((None, farewell), |(last, first)| (Some(last), first));
+        .map_or((None, stop_order), |(last, first)| (Some(last), first));
     for place in first {
         if end_those(main, |name| place.contains(&name)).await {
             sleep(LAST_WORDS).await;
@@ -79,7 +83,7 @@ pub async fn end(main: Pid, farewell: &[Vec<&'static str>]) {
 
 /// Returns whether there were any.
 async fn end_those(main: Pid, chosen: impl Fn(&str) -> bool) -> bool {
-    if signal(main, Signal::TERM, &chosen) == 0 {
+    if signal(main, Signal::SIGTERM, &chosen) == 0 {
         return false;
     }
     let gone = || async {
@@ -88,7 +92,7 @@ async fn end_those(main: Pid, chosen: impl Fn(&str) -> bool) -> bool {
         }
     };
     if timeout(GRACE, gone()).await.is_err() {
-        signal(main, Signal::KILL, &chosen);
+        signal(main, Signal::SIGKILL, &chosen);
         let _ = timeout(GRACE, gone()).await;
     }
     true

@@ -1,4 +1,4 @@
-//! What each service is doing, in a file for whoever asks from another process.
+//! What each service is doing, in a file: the health check runs in a process of its own and reads it there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ impl Status {
     }
 }
 
-/// What the services are doing, by name; nothing where nobody supervises them.
+/// What the services are doing, by name; nothing where no supervisor runs.
 pub fn read() -> BTreeMap<String, String> {
     fs::read(path())
         .ok()

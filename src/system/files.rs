@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::proc;
 
 /// Postfix waits until main.cf and texthash files are 2 s old before it trusts them (dict_open(3)): rendered files
-/// are dated this far back, so that nobody waits.
+/// are dated this far back, so that no process waits.
 const BACK_DATED: Duration = Duration::from_secs(10);
 
 /// Owner of a file, by the names of the image's accounts.

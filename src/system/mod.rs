@@ -2,7 +2,9 @@
 
 pub mod files;
 pub mod panics;
+pub mod pidfd;
 pub mod proc;
 pub mod processes;
+pub mod programs;
 pub mod routes;
 pub mod signals;

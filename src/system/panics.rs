@@ -1,10 +1,10 @@
-//! Panics: told in one line, counted, and what panicked begins again. They do not take the mail server with them.
+//! Panics: each is logged in one line and counted, and what panicked begins again. They do not take the mail server with
+//! them. What the panicking work held, such as a message in hand, is lost.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,27 +12,23 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_local};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
-static TELL: OnceLock<Box<dyn Fn(String) + Send + Sync>> = OnceLock::new();
 
 /// Before what panicked begins again: what panics at once each time must not keep all others from their work.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Counts every panic and tells it without a stack trace: on standard error, until [`tell_through`] says where else.
+/// Counts every panic and logs it without a stack trace; on standard error where the logs have not been started.
 pub fn install_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
         let text = format!("internal error {count}: {}", describe(panic));
-        match TELL.get() {
-            Some(tell) => tell(text),
+        // The layer of the logs only puts the line into a queue, without waiting: even a thread of theirs may panic.
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tracing::error!("{text}");
+        } else {
             // Not eprintln!, which panics when standard error is closed: a panic in here would be the end.
-            None => drop(writeln!(io::stderr(), "mailroom: {text}")),
+            let _ = writeln!(io::stderr(), "mailroom: {text}");
         }
     }));
-}
-
-/// Panics are told through `tell` from here on. It must not block: who panics may be the one who keeps all going.
-pub fn tell_through(tell: impl Fn(String) + Send + Sync + 'static) {
-    let _ = TELL.set(Box::new(tell));
 }
 
 fn describe(panic: &PanicHookInfo<'_>) -> String {

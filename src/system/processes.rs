@@ -16,14 +16,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use rustix::io::Errno;
-use rustix::process::WaitOptions;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::panics;
+use super::pidfd;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,49 +84,27 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Starts reaping, on the current `LocalSet`. Where we are not PID 1 orphans come to us nevertheless, as to any child
-    /// subreaper (prctl(2)).
+    /// Makes orphans come to us: to PID 1 they do, and to any other child subreaper (prctl(2)). Nothing is reaped until
+    /// [`Signals::listen`](super::signals::Signals::listen) hears of children that end.
     pub fn start() -> io::Result<Processes> {
-        let processes = Processes::default();
         if !is_first() {
             nix::sys::prctl::set_child_subreaper(true)?;
         }
-        let reaper = processes.clone();
-        panics::keep(move || {
-            let reaper = reaper.clone();
-            async move {
-                let Ok(mut ended) = signal(SignalKind::child()) else {
-                    return;
-                };
-                // Some may have ended before this began.
-                reaper.reap();
-                while ended.recv().await.is_some() {
-                    reaper.reap();
-                }
-            }
-        });
-        Ok(processes)
+        Ok(Processes::default())
     }
 
     /// Takes every status there is: those of our children are handed on, those of orphans end here.
     ///
     /// SIGCHLD is not queued: one may stand for many children.
-    #[allow(clippy::disallowed_methods, reason = "this is the one owner of wait()")]
     pub fn reap(&self) {
-        loop {
-            // Not by nix, which has no words for real-time signals and would lose the status of whom one ends.
-            let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some(ended)) => ended,
-                Err(Errno::INTR) => continue,
-                Ok(None) | Err(_) => return,
-            };
+        while let Some((pid, status)) = pidfd::wait() {
             let exit = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit::Code(code),
                 (_, Some(signal)) => Exit::Signal(signal),
                 (None, None) => continue,
             };
-            if let Some(waiting) = self.waiting.borrow_mut().remove(&Pid::from_raw(pid.as_raw_pid())) {
-                // Nobody may be interested any more, as after a helper's deadline.
+            if let Some(waiting) = self.waiting.borrow_mut().remove(&pid) {
+                // The receiver may be gone, as after a helper's deadline.
                 let _ = waiting.send(exit);
             }
         }
@@ -203,7 +178,7 @@ pub fn is_first() -> bool {
     Pid::this() == Pid::from_raw(1)
 }
 
-/// Closes what whoever started us left open: it would stay open in every daemon.
+/// Closes file descriptors that our parent left open: they would stay open in every daemon.
 pub fn drop_inherited_descriptors() {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
         return;
@@ -242,6 +217,8 @@ mod tests {
     fn no_status_is_lost() {
         run(async {
             let processes = Processes::start().unwrap();
+            let signals = crate::system::signals::Signals::of_children().unwrap();
+            signals.listen(processes.clone()).unwrap();
             let second = Duration::from_secs(60);
             let mut children = Vec::new();
             for _ in 0..500 {

@@ -1,8 +1,6 @@
 //! What a variable may hold, and how it is read.
 
-use std::time::Duration;
-
-use super::network::{self, Networks};
+use super::network;
 
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
@@ -41,39 +39,26 @@ pub enum Kind {
     TimeZone,
 }
 
-/// A value that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// `Kind::Networks`.
-    Networks(Networks),
-    /// `Kind::Number`.
-    Number(u64),
-    /// `Kind::Seconds`.
-    Seconds(Duration),
-    /// `Kind::Switch`.
-    Switch(bool),
-    /// All other kinds: the text that Postfix is given.
-    Text(String),
-}
-
 impl Kind {
-    /// Reads `text`. An error says what is wrong with it and what is allowed, without naming the variable.
-    pub fn parse(self, text: &str) -> Result<Value, String> {
+    /// Reads `text` and writes it as the daemons, and the settings that are made of it, are given it: a domain in small
+    /// letters, seconds as a number, `true` or `false`. An error says what is wrong with it and what is allowed, without
+    /// naming the variable.
+    pub fn canonical(self, text: &str) -> Result<String, String> {
         one_line(text)?;
         let text = text.trim();
         match self {
-            Kind::Boolean => boolean(text).map(Value::Text),
-            Kind::Integer => integer(text).map(Value::Text),
-            Kind::Time => time(text).map(Value::Text),
-            Kind::Domain => domain(text).map(Value::Text),
-            Kind::Networks => network::parse_list(text).map(Value::Networks),
-            Kind::OneOf(words) => one_of(words, text).map(Value::Text),
-            Kind::Number { unit } => number(unit, text).map(Value::Number),
-            Kind::RelayHost => relay_host(text).map(Value::Text),
-            Kind::Seconds { min, max } => seconds(min, max, text).map(Value::Seconds),
-            Kind::Switch => switch(text).map(Value::Switch),
-            Kind::Text => Ok(Value::Text(text.to_owned())),
-            Kind::TimeZone => time_zone(text).map(Value::Text),
+            Kind::Boolean => boolean(text),
+            Kind::Integer => integer(text),
+            Kind::Time => time(text),
+            Kind::Domain => domain(text),
+            Kind::Networks => network::parse_list(text).map(|_| text.to_owned()),
+            Kind::OneOf(words) => one_of(words, text),
+            Kind::Number { unit } => number(unit, text).map(|number| number.to_string()),
+            Kind::RelayHost => relay_host(text),
+            Kind::Seconds { min, max } => seconds(min, max, text).map(|seconds| seconds.to_string()),
+            Kind::Switch => switch(text).map(|switch| switch.to_string()),
+            Kind::Text => Ok(text.to_owned()),
+            Kind::TimeZone => time_zone(text),
         }
     }
 
@@ -245,7 +230,7 @@ fn relay_host(text: &str) -> Result<String, String> {
     }
 }
 
-fn seconds(min: u64, max: u64, text: &str) -> Result<Duration, String> {
+fn seconds(min: u64, max: u64, text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(digits) if text.ends_with('s') => (digits, 1),
         Some(digits) if text.ends_with('m') => (digits, 60),
@@ -253,7 +238,7 @@ fn seconds(min: u64, max: u64, text: &str) -> Result<Duration, String> {
         None => (text, 1),
     };
     match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)) {
-        Some(seconds) if (min..=max).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) if (min..=max).contains(&seconds) => Ok(seconds),
         _ => Err(format!("must be a time of {min}s to {max}s, such as 30s or 2m")),
     }
 }
@@ -292,14 +277,14 @@ mod tests {
     use super::*;
 
     fn refused(kind: Kind, text: &str) -> String {
-        kind.parse(text).expect_err(text)
+        kind.canonical(text).expect_err(text)
     }
 
     #[test]
     fn domains() {
         assert_eq!(
-            Kind::Domain.parse("Mail.Example.ORG"),
-            Ok(Value::Text("mail.example.org".into()))
+            Kind::Domain.canonical("Mail.Example.ORG"),
+            Ok("mail.example.org".into())
         );
         assert!(refused(Kind::Domain, "mail").contains("mail.example.org"));
         assert!(refused(Kind::Domain, "10.0.0.1").contains("not an address"));
@@ -311,7 +296,7 @@ mod tests {
     #[test]
     fn numbers_with_a_unit_are_told_the_bytes() {
         let kind = Kind::Number { unit: "bytes" };
-        assert_eq!(kind.parse("0"), Ok(Value::Number(0)));
+        assert_eq!(kind.canonical("0"), Ok("0".into()));
         assert!(refused(kind, "25M").contains("did you mean 26214400?"));
         assert!(refused(kind, "ten").contains("whole number of bytes"));
         assert!(refused(kind, "99999999999").contains("2147483647"));
@@ -328,7 +313,7 @@ mod tests {
             "example.org:submission",
             "[::1]:25",
         ] {
-            assert_eq!(Kind::RelayHost.parse(right), Ok(Value::Text(right.into())));
+            assert_eq!(Kind::RelayHost.canonical(right), Ok(right.into()));
         }
         for wrong in ["[smtp.example.org", "[a]587", "a:0", "a:70000", "a b", "::1", "[]:25"] {
             refused(Kind::RelayHost, wrong);
@@ -344,7 +329,7 @@ mod tests {
     #[test]
     fn time_zones_are_called_by_their_own_names() {
         for (given, own) in [("europe/berlin", "Europe/Berlin"), ("utc", "UTC"), ("", "UTC")] {
-            assert_eq!(Kind::TimeZone.parse(given), Ok(Value::Text(own.into())));
+            assert_eq!(Kind::TimeZone.canonical(given), Ok(own.into()));
         }
         assert!(refused(Kind::TimeZone, "Europe/Berln").ends_with("did you mean Europe/Berlin?"));
     }
@@ -352,8 +337,8 @@ mod tests {
     #[test]
     fn seconds_have_bounds() {
         let kind = Kind::Seconds { min: 1, max: 3600 };
-        assert_eq!(kind.parse("2m"), Ok(Value::Seconds(Duration::from_secs(120))));
-        assert_eq!(kind.parse("9"), kind.parse("9s"));
+        assert_eq!(kind.canonical("2m"), Ok("120".into()));
+        assert_eq!(kind.canonical("9"), kind.canonical("9s"));
         for wrong in ["0", "2h", "x", "", "s", "99999999999999999999h"] {
             refused(kind, wrong);
         }
@@ -362,7 +347,7 @@ mod tests {
     #[test]
     fn words_get_a_suggestion() {
         let kind = Kind::OneOf(&[("may", "may"), ("encrypt", "encrypt"), ("require", "encrypt")]);
-        assert_eq!(kind.parse("require"), Ok(Value::Text("encrypt".into())));
+        assert_eq!(kind.canonical("require"), Ok("encrypt".into()));
         assert!(refused(kind, "encrypted").ends_with("did you mean encrypt?"));
     }
 }

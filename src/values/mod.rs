@@ -1,12 +1,9 @@
-//! What values may be, whoever gives them: types, networks, and the nearest right word for a wrong one.
+//! What values may be, wherever they come from: types, networks, and the nearest right word for a wrong one.
 
 pub mod kind;
 pub mod network;
 
-/// What the names of our variables begin with.
-pub const PREFIXES: [&str; 3] = ["POSTFIX_", "DOVECOT_", "MAILROOM_"];
-
-/// The candidate most like `text`, if any is like it at all. One that only goes on where `text` ends counts as near.
+/// The candidate most like `text`, if any is like it at all. One that begins with `text` counts as near.
 pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_ascii_lowercase();
     let distance = |candidate: &str| {

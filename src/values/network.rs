@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::Deserialize;
 
 /// One entry of a list of networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub struct Network {
 }
 
 /// A list of networks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Networks {
     /// Those that are written as such.
     pub nets: Vec<Network>,
@@ -24,7 +26,21 @@ pub struct Networks {
     pub tables: Vec<String>,
 }
 
+impl TryFrom<String> for Networks {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Networks, String> {
+        parse_list(&text)
+    }
+}
+
 impl Networks {
+    /// Those that may not be trusted in a list: ranges that hold public addresses.
+    pub fn public(&self) -> impl Iterator<Item = IpNet> {
+        let named = self.nets.iter().filter(|network| !network.excluded);
+        named.map(|network| network.net).filter(|net| is_public(*net))
+    }
+
     /// What a user should know about how the list was understood.
     pub fn notes(&self) -> impl Iterator<Item = String> {
         let normalised = self.nets.iter().filter_map(|network| {

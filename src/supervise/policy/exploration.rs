@@ -1,17 +1,39 @@
-//! What the policy promises, checked in every state that two services can reach: a breadth-first search over all events
-//! that can happen, and long random walks.
+//! What the policy promises, checked in every state that two or three services can reach: a breadth-first search over
+//! all events that can happen, and long random walks.
+//!
+//! A world is the policy's state together with what is really there of each service. The search finds no state that
+//! lies deeper than its depth; the walks reach some of those.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::supervise::service::StopShare;
+
+/// The shares of Dovecot and Postfix.
+const TWO: [StopShare; 2] = [share(0, 20), share(50, 20)];
+/// Unequal shares that are too large together.
+const THREE: [StopShare; 3] = [share(5, 10), share(0, 30), share(60, 20)];
+
+const fn share(drain: u32, end: u32) -> StopShare {
+    StopShare { drain, end }
+}
 
 const BUDGET: Duration = Duration::from_secs(9);
 /// All times in a state are moved so that now is this: states that differ in nothing but their age are one.
 const NOW: Duration = Duration::from_secs(1_000);
 const JITTER: Jitter = 128;
+
+/// Its main process is there.
+fn is_alive(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Starting { .. } | Phase::Running { .. } | Phase::Draining { .. } | Phase::Stopping { .. }
+    )
+}
 
 /// What is really there of a service.
 #[allow(
@@ -27,11 +49,11 @@ struct Real {
     clearing: bool,
 }
 
-/// State and reality, now.
+/// State and reality of `N` services, now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct World {
+struct World<const N: usize> {
     state: State,
-    real: [Real; 2],
+    real: [Real; N],
 }
 
 /// An event, or time that passes.
@@ -41,11 +63,11 @@ enum Happens {
     Pass(Duration),
 }
 
-impl World {
-    fn new(on_failure: OnFailure) -> World {
+impl<const N: usize> World<N> {
+    fn new(shares: &[StopShare; N], on_failure: OnFailure) -> World<N> {
         let world = World {
-            state: State::new(2, BUDGET, on_failure),
-            real: [Real::default(); 2],
+            state: State::new(shares, BUDGET, on_failure),
+            real: [Real::default(); N],
         };
         world.after(Happens::Event(Event::Begin))
     }
@@ -86,7 +108,11 @@ impl World {
     }
 
     /// What comes of it. Every promise is checked on the way.
-    fn after(&self, happens: Happens) -> World {
+    fn after(&self, happens: Happens) -> World<N> {
+        self.after_with_actions(happens).0
+    }
+
+    fn after_with_actions(&self, happens: Happens) -> (World<N>, Vec<Action>) {
         let (event, now) = match happens {
             Happens::Event(event) => (event, NOW),
             Happens::Pass(time) => (Event::Tick, NOW + time),
@@ -101,33 +127,24 @@ impl World {
         }
         world.check(event);
         world.state = moved(&world.state, now);
-        world
+        (world, actions)
     }
 
     /// The event's own part of reality.
     fn happen(&mut self, event: Event) {
         match event {
             Event::PreparationFailed(id, _) => {
-                self.real[id] = Real {
-                    preparing: false,
-                    alive: false,
-                    ..self.real[id]
-                }
+                self.real[id].preparing = false;
+                self.real[id].alive = false;
             }
             Event::Adopted(id) => {
-                self.real[id] = Real {
-                    alive: true,
-                    preparing: false,
-                    awaiting_adoption: false,
-                    ..self.real[id]
-                };
+                self.real[id].alive = true;
+                self.real[id].preparing = false;
+                self.real[id].awaiting_adoption = false;
             }
             Event::Exited(id, ..) => {
-                self.real[id] = Real {
-                    alive: false,
-                    draining: false,
-                    ..self.real[id]
-                }
+                self.real[id].alive = false;
+                self.real[id].draining = false;
             }
             Event::Prepared(id) => self.real[id].preparing = false,
             Event::Drained(id) => self.real[id].draining = false,
@@ -141,11 +158,8 @@ impl World {
             Action::Prepare(id) => {
                 assert!(!was_stopping, "no start after a stop");
                 assert!(!self.real[id].alive && !self.real[id].preparing, "one start at a time");
-                self.real[id] = Real {
-                    preparing: true,
-                    awaiting_adoption: false,
-                    ..self.real[id]
-                };
+                self.real[id].preparing = true;
+                self.real[id].awaiting_adoption = false;
             }
             Action::Spawn(id) => {
                 assert!(!was_stopping, "no start after a stop");
@@ -166,11 +180,8 @@ impl World {
             Action::Kill(id) => assert!(self.real[id].alive),
             Action::Clear(id) => {
                 assert!(!self.real[id].alive, "what runs is not left over");
-                self.real[id] = Real {
-                    clearing: true,
-                    awaiting_adoption: false,
-                    ..self.real[id]
-                };
+                self.real[id].clearing = true;
+                self.real[id].awaiting_adoption = false;
             }
             Action::Exit(_) | Action::Tell(..) => {}
         }
@@ -184,20 +195,20 @@ impl World {
         for (id, real) in self.real.iter().enumerate() {
             let phase = state.phase(id);
             assert_eq!(
-                phase.is_alive(),
+                is_alive(phase),
                 real.alive,
                 "every exit is accounted for: {event:?} {self:?}"
             );
             assert_eq!(phase == Phase::Preparing, real.preparing, "{event:?} {self:?}");
             assert_eq!(
-                matches!(phase, Phase::Held { .. }),
+                matches!(phase, Phase::Paused { .. }),
                 real.awaiting_adoption,
                 "{event:?} {self:?}"
             );
-            let goes_on = real.alive || real.preparing || real.clearing || state.next_tick().is_some();
+            let awaited = real.alive || real.preparing || real.clearing || state.next_tick().is_some();
             assert!(
-                goes_on || phase == Phase::Failed,
-                "nobody is forgotten: {event:?} {self:?}"
+                awaited || phase == Phase::Failed,
+                "no service is forgotten: {event:?} {self:?}"
             );
         }
         if state.stopping.is_some() {
@@ -208,44 +219,84 @@ impl World {
         }
     }
 
-    /// From here a stop ends everything: at once where all do as they are told, and in time where nobody does.
+    /// From here a stop ends everything: at once where all end when they are asked, and in time where none does.
     fn check_stop(&self) {
-        if self.state.exited {
-            return;
+        if !self.state.exited {
+            let stopping = self.after(Happens::Event(Event::Stop));
+            stopping.check_obedient();
+            stopping.check_deaf();
+            stopping.check_stubborn();
         }
-        let mut obedient = self.after(Happens::Event(Event::Stop));
-        for _ in 0..20 {
-            for id in 0..2 {
-                let Real {
-                    alive,
-                    draining,
-                    clearing,
-                    ..
-                } = obedient.real[id];
-                let event = match (draining, alive, clearing) {
-                    (true, ..) => Event::Drained(id),
-                    (_, true, _) if matches!(obedient.state.phase(id), Phase::Stopping { .. }) => {
-                        Event::Exited(id, Ended::Cleanly, JITTER)
-                    }
-                    (_, _, true) => Event::Cleared(id),
-                    _ => continue,
+    }
+
+    /// Each service ends at once.
+    fn check_obedient(&self) {
+        let mut world = self.clone();
+        for _ in 0..10 * N {
+            for id in 0..N {
+                let real = world.real[id];
+                let event = if real.draining {
+                    Event::Drained(id)
+                } else if real.alive && matches!(world.state.phase(id), Phase::Stopping { .. }) {
+                    Event::Exited(id, Ended::Cleanly, JITTER)
+                } else if real.clearing {
+                    Event::Cleared(id)
+                } else {
+                    continue;
                 };
-                obedient = obedient.after(Happens::Event(event));
+                world = world.after(Happens::Event(event));
             }
         }
-        assert!(obedient.state.exited, "stop is reached: {self:?} {obedient:?}");
+        assert!(world.state.exited, "stop is reached: {self:?} {world:?}");
+    }
 
-        let mut deaf = self.after(Happens::Event(Event::Stop));
+    /// No service ever ends.
+    fn check_deaf(&self) {
+        let mut world = self.clone();
         let mut spent = Duration::ZERO;
-        while let Some(due) = deaf.state.next_tick() {
+        while let Some(due) = world.state.next_tick() {
             let wait = due.saturating_sub(NOW);
             spent += wait;
-            deaf = deaf.after(Happens::Pass(wait));
+            world = world.after(Happens::Pass(wait));
         }
         assert!(
-            deaf.state.exited && spent <= BUDGET,
-            "within the budget: {spent:?} {self:?}"
+            world.state.exited && spent <= BUDGET,
+            "given up within the budget: {spent:?} {self:?}"
         );
+    }
+
+    /// Each service ends when it is killed, not before: all have gone when nine tenths of the budget are over.
+    fn check_stubborn(&self) {
+        let mut world = self.clone();
+        let begun = self.state.stopping.map_or(NOW, |stopping| stopping.since);
+        let mut spent = NOW.saturating_sub(begun);
+        let limit = spent.max(BUDGET * 9 / 10);
+        let mut killed = [false; N];
+        for (id, killed) in killed.iter_mut().enumerate() {
+            *killed = self.state.phase(id) == Phase::Stopping { kill_at: Duration::MAX };
+        }
+        while !world.state.exited {
+            let ended = (0..N).find_map(|id| match world.real[id] {
+                real if real.alive && killed[id] => Some(Event::Exited(id, Ended::Crashed, JITTER)),
+                real if real.clearing => Some(Event::Cleared(id)),
+                _ => None,
+            });
+            let happens = if let Some(event) = ended {
+                Happens::Event(event)
+            } else {
+                let wait = world.state.next_tick().unwrap_or(NOW).saturating_sub(NOW);
+                spent += wait;
+                Happens::Pass(wait)
+            };
+            let (after, actions) = world.after_with_actions(happens);
+            for action in actions {
+                if let Action::Kill(id) = action {
+                    killed[id] = true;
+                }
+            }
+            world = after;
+            assert!(spent <= limit, "killed within the budget: {spent:?} {self:?} {world:?}");
+        }
     }
 }
 
@@ -266,7 +317,7 @@ fn moved(state: &State, now: Duration) -> State {
                 since: past(since, STABLE),
             },
             Phase::Backoff { until } => Phase::Backoff { until: future(until) },
-            Phase::Held { until } => Phase::Held { until: future(until) },
+            Phase::Paused { until } => Phase::Paused { until: future(until) },
             Phase::Draining { until } => Phase::Draining { until: future(until) },
             Phase::Stopping { kill_at } => Phase::Stopping {
                 kill_at: future(kill_at),
@@ -286,17 +337,15 @@ fn moved(state: &State, now: Duration) -> State {
     state
 }
 
-/// Every state of two services within this many events.
-const DEPTH: usize = 12;
-
-#[test]
-fn every_state_within_reach_keeps_the_promises() {
+/// Searches every state of services with these shares within `depth` events.
+fn search<const N: usize>(shares: &[StopShare; N], depth: usize) {
     for on_failure in [OnFailure::Exit, OnFailure::Keep] {
-        let first = World::new(on_failure);
+        let begun = Instant::now();
+        let first = World::new(shares, on_failure);
         let mut seen = HashSet::from([first.clone()]);
         let mut frontier = vec![first];
         let mut steps = 0;
-        for _ in 0..DEPTH {
+        for _ in 0..depth {
             let mut next = Vec::new();
             for world in &frontier {
                 world.check_stop();
@@ -314,19 +363,33 @@ fn every_state_within_reach_keeps_the_promises() {
         // To standard error itself: what tests print is shown only when they fail.
         let _ = writeln!(
             io::stderr(),
-            "{on_failure:?}: depth {DEPTH}, {} states, {steps} steps, {} states at the edge",
+            "{N} services, {on_failure:?}: depth {depth}, {} states, {steps} steps, {} states at the edge, {:.1} s",
             seen.len(),
-            frontier.len()
+            frontier.len(),
+            begun.elapsed().as_secs_f32()
         );
         assert!(seen.len() > 10_000);
     }
 }
 
+#[test]
+fn two_services_keep_the_promises_in_every_state_within_reach() {
+    search(&TWO, 12);
+}
+
+#[test]
+fn three_services_keep_the_promises_in_every_state_within_reach() {
+    search(&THREE, 8);
+}
+
 proptest! {
     /// Long walks reach what the search cannot: the fifth failure, a stable minute, many holds.
     #[test]
-    fn long_walks_keep_the_promises(choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..120), keep in any::<bool>()) {
-        let mut world = World::new(if keep { OnFailure::Keep } else { OnFailure::Exit });
+    fn long_walks_keep_the_promises(
+        choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..120),
+        keep in any::<bool>(),
+    ) {
+        let mut world = World::new(&THREE, if keep { OnFailure::Keep } else { OnFailure::Exit });
         for choice in choices {
             if world.state.exited {
                 break;

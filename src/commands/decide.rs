@@ -1,0 +1,35 @@
+//! What `check` and `render` share: everything decided and checked, nothing done.
+
+use super::{EXIT_CONFIG, refuse};
+use crate::daemons::DAEMONS;
+use crate::provision::stage::Staged;
+use crate::provision::{Desired, desired, read, stage};
+use crate::settings::Environment;
+use crate::system::processes::Processes;
+use crate::system::signals::Signals;
+
+/// Decides everything for this environment, has it checked and hands it to `work`. Says what is wrong; returns the exit
+/// code.
+pub(super) fn run(
+    environment: &Environment,
+    work: impl FnOnce(Desired, Staged) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let signals = Signals::of_children()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let outcome: anyhow::Result<()> = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let processes = Processes::start()?;
+        signals.listen(processes.clone())?;
+        let read = read(DAEMONS, environment, &processes).await?;
+        let desired = desired(&read)?;
+        let staged = stage(&desired, &std::env::temp_dir(), &processes).await?;
+        work(desired, staged)
+    });
+    let Err(error) = outcome else { return Ok(0) };
+    refuse(error).or_else(|error| {
+        eprintln!("mailroom: {error:#}");
+        Ok(EXIT_CONFIG)
+    })
+}

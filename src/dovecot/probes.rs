@@ -1,0 +1,108 @@
+//! What is asked of Dovecot: its greetings, and whether it answers Postfix about logins.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::facts::Facts;
+use crate::health::Named;
+use crate::layout::{AUTH_SOCKET, PROBE_ADDRESS};
+use crate::probes::{Greeting, Probe};
+use crate::site::{Protocols, Site};
+
+/// A listener for mail clients.
+struct Listener {
+    protocol: &'static str,
+    name: &'static str,
+    port: u16,
+}
+
+const fn listener(protocol: &'static str, name: &'static str, port: u16) -> Listener {
+    Listener { protocol, name, port }
+}
+
+/// Dovecot's own names for them.
+const LISTENERS: [Listener; 4] = [
+    listener("pop3", "pop3", 110),
+    listener("imap", "imap", 143),
+    listener("imap", "imaps", 993),
+    listener("pop3", "pop3s", 995),
+];
+
+/// All probes, whatever the settings close.
+pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
+    let host = match site.protocols {
+        Protocols::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        Protocols::Ipv4 | Protocols::All => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let is_known = facts.probe_is_named || facts.hosts_can_be_written;
+    let source = PROBE_ADDRESS.parse().ok().filter(|_| host.is_ipv4() && is_known);
+    let greeting = |listener: &Listener| {
+        let (greeting, goodbye) = match listener.protocol {
+            "imap" => ("* OK", "a LOGOUT"),
+            _ => ("+OK", "QUIT"),
+        };
+        Named {
+            name: listener.name.to_owned(),
+            probe: Probe::Greeting(Greeting {
+                address: SocketAddr::new(host, listener.port),
+                source,
+                begins: greeting.to_owned(),
+                goodbye: goodbye.to_owned(),
+                tls: listener.name.ends_with('s'),
+            }),
+        }
+    };
+    // The auth server speaks first: `VERSION\t…` (Dovecot docs, "Authentication Protocol").
+    let logins = Named {
+        name: "logins".to_owned(),
+        probe: Probe::Socket {
+            path: AUTH_SOCKET.into(),
+            greeting: Some("VERSION\t".to_owned()),
+        },
+    };
+    LISTENERS.iter().map(greeting).chain([logins]).collect()
+}
+
+/// The ports that a configuration closes, as `doveconf -n` shows it: by `protocols`, by `ssl`, or by another port.
+pub(super) fn closed_ports(shown: &str) -> Vec<u16> {
+    let mut blocks: Vec<&str> = Vec::new();
+    let mut closed = Vec::new();
+    for line in shown.lines().map(str::trim) {
+        if let Some(block) = line.strip_suffix(" {") {
+            blocks.push(block);
+        } else if line == "}" {
+            blocks.pop();
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let block = blocks.last().copied().unwrap_or_default();
+            let closed_here = LISTENERS.iter().filter(|listener| closes(block, name, value, listener));
+            closed.extend(closed_here.map(|listener| listener.port));
+        }
+    }
+    closed
+}
+
+/// Whether a setting in a block closes a listener.
+fn closes(block: &str, name: &str, value: &str, listener: &Listener) -> bool {
+    match (block, name) {
+        ("", "protocols") => !value.split_whitespace().any(|served| served == listener.protocol),
+        ("", "ssl") => value == "no" && listener.name.ends_with('s'),
+        ("protocols", _) => name == listener.protocol && value == "no",
+        (_, "port") => {
+            block.strip_prefix("inet_listener ") == Some(listener.name) && value != listener.port.to_string()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_ports_are_known() {
+        assert_eq!(closed_ports("protocols {\n  imap = yes\n  pop3 = no\n}\n"), [110, 995]);
+        assert_eq!(closed_ports("protocols = pop3 lmtp\nssl = no\n"), [143, 993, 993, 995]);
+        let ports = "service pop3-login {\n  inet_listener pop3 {\n    port = 0\n  }\n  inet_listener pop3s {\n    port = 995\n  }\n}\n";
+        assert_eq!(closed_ports(ports), [110]);
+        assert!(closed_ports("remote 10.0.0.0/8 {\n  ssl = no\n}\n").is_empty());
+    }
+}

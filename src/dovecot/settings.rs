@@ -1,0 +1,363 @@
+//! `DOVECOT_<SETTING>`, with `__` between the levels of nested ones: `DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL`.
+//! Files in `dovecot.d` hold settings as dovecot.conf does, and come last.
+
+use crate::daemon::{Configured, Grammar};
+use crate::report::Mistake;
+use crate::secrets;
+use crate::settings::table::Variable;
+use crate::settings::{DropIn, Knowledge, Line, Names, Reader};
+use crate::values::kind;
+
+/// What the names of Dovecot's variables begin with.
+pub const PREFIX: &str = "DOVECOT_";
+/// Drop-in files of its settings.
+pub const DROP_IN_DIRECTORY: &str = "dovecot.d";
+
+/// Dovecot's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Those of the environment.
+    pub given: Vec<DovecotSetting>,
+    /// Files of settings.
+    pub files: Vec<DropIn>,
+}
+
+/// The shapes of settings' names: which settings there are, and what they may hold, only Dovecot knows. It checks them when
+/// the configuration is staged.
+#[derive(Debug)]
+pub struct Shapes;
+
+impl Names for Shapes {
+    fn prefixes(&self) -> &'static [&'static str] {
+        &[PREFIX]
+    }
+
+    fn knows(&self, _: &str, rest: &str) -> Knowledge {
+        match rest {
+            "" => Knowledge::No,
+            rest if is_path_of_a_file(rest) => Knowledge::Yes,
+            _ => Knowledge::Perhaps,
+        }
+    }
+
+    fn drop_in_directories(&self) -> &'static [&'static str] {
+        &[DROP_IN_DIRECTORY]
+    }
+
+    fn lines(&self, _: &str, _: &DropIn) -> Vec<Result<Line, Mistake>> {
+        Vec::new()
+    }
+}
+
+impl Grammar for Shapes {
+    fn check(&self, _: &Variable, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn read(self: Box<Self>, reader: &mut Reader) -> Box<dyn Configured> {
+        Box::new(settings(reader))
+    }
+}
+
+/// Reads all that is Dovecot's.
+fn settings(reader: &mut Reader) -> Settings {
+    let mut settings = Settings {
+        given: Vec::new(),
+        files: reader.files(DROP_IN_DIRECTORY).to_vec(),
+    };
+    for other in reader.others(PREFIX) {
+        let read = kind::one_line(&other.value)
+            .and_then(|()| read(&reader.origin(&other.name), &other.rest, &other.value))
+            .and_then(|setting| settings.add(setting));
+        if let Err(reason) = read {
+            reader.mistake(&other.name, reason);
+        }
+    }
+    for file in &settings.files {
+        for mistake in decided_settings(file) {
+            reader.mistake_in_file(mistake);
+        }
+        let lines = file.text.lines().filter_map(|line| line.split_once('='));
+        for (name, value) in lines.map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))) {
+            if secrets::is_secret(name, value) {
+                reader.add_secret(value);
+            }
+        }
+    }
+    settings
+}
+
+impl Settings {
+    /// Two variables for one place, in another case, must agree.
+    fn add(&mut self, setting: DovecotSetting) -> Result<(), String> {
+        let is_same = |other: &&DovecotSetting| other.blocks == setting.blocks && other.name == setting.name;
+        match self.given.iter().find(is_same) {
+            Some(other) if other.value != setting.value => {
+                Err(format!("sets what {} sets: keep one of them", other.variable))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.given.push(setting);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The lines of a drop-in file that set what Mailroom decides.
+fn decided_settings(file: &DropIn) -> Vec<Mistake> {
+    let (mut depth, mut mistakes) = (0_usize, Vec::new());
+    for (number, line) in (1..).zip(file.text.lines().map(str::trim)) {
+        if line.starts_with('#') {
+            continue;
+        }
+        if line.ends_with('{') {
+            depth += 1;
+        } else if line == "}" {
+            depth = depth.saturating_sub(1);
+        } else if let Some((name, value)) = line.split_once('=')
+            && let Some(reason) = decided(name.trim(), depth == 0)
+        {
+            let origin = format!("{}:{number}", file.path.display());
+            mistakes.push(Mistake::new(
+                origin,
+                format!("{} = {}", name.trim(), value.trim()),
+                reason,
+            ));
+        }
+    }
+    mistakes
+}
+
+/// Why a setting cannot be set, at the top or in a block.
+fn decided(name: &str, at_the_top: bool) -> Option<String> {
+    let owned = OWNED.iter().filter(|_| at_the_top).chain(&OWNED_EVERYWHERE);
+    let mut reasons = owned.filter(|(owned, _)| *owned == name).map(|(_, reason)| reason);
+    reasons.next().map(|reason| format!("is decided by mailroom: {reason}"))
+}
+
+/// One Dovecot setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DovecotSetting {
+    /// The variable that sets it.
+    pub variable: String,
+    /// The blocks around it, from outside: `service imap-login`.
+    pub blocks: Vec<(String, String)>,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+const TRUST: &str = "trusted networks alone may send passwords in clear; POSTFIX_MYNETWORKS names them";
+
+/// Settings that cannot be set anywhere, and why.
+const OWNED_EVERYWHERE: [(&str, &str); 2] = [("auth_allow_cleartext", TRUST), ("login_trusted_networks", TRUST)];
+
+/// Settings that hold the path of a file by their own names, at the top or in a block (Dovecot 2.4, doveconf -a).
+const PATHS: [&str; 12] = [
+    "crypt_global_public_key_file",
+    "crypt_private_key_file",
+    "lua_file",
+    "ssl_client_ca_file",
+    "ssl_client_cert_file",
+    "ssl_client_key_file",
+    "ssl_server_alt_cert_file",
+    "ssl_server_alt_key_file",
+    "ssl_server_ca_file",
+    "ssl_server_cert_file",
+    "ssl_server_dh_file",
+    "ssl_server_key_file",
+];
+
+/// Whether a name behind `DOVECOT_` is that of such a setting.
+fn is_path_of_a_file(rest: &str) -> bool {
+    let name = rest.rsplit("__").next().unwrap_or(rest).to_ascii_lowercase();
+    PATHS.contains(&name.as_str())
+}
+
+const LAYOUT: &str = "the image's layout depends on it";
+const LOGS: &str = "all logs go through PID 1 to stdout and /var/log";
+const CERTIFICATE: &str = "both daemons serve the certificate in /etc/dovecot/certs; mount your own there";
+const ACCOUNTS: &str = "accounts and mailboxes are provisioned together with Postfix's";
+
+/// Settings that cannot be set at the top, and why.
+const OWNED: &[(&str, &str)] = &[
+    ("auth_default_domain", ACCOUNTS),
+    ("auth_username_format", ACCOUNTS),
+    ("base_dir", LAYOUT),
+    (
+        "dovecot_config_version",
+        "the rendered configuration is written for one version",
+    ),
+    (
+        "dovecot_storage_version",
+        "the rendered configuration is written for one version",
+    ),
+    ("first_valid_uid", ACCOUNTS),
+    ("listen", "it follows POSTFIX_INET_PROTOCOLS"),
+    ("log_path", LOGS),
+    ("mail_driver", ACCOUNTS),
+    ("mail_gid", ACCOUNTS),
+    ("mail_home", ACCOUNTS),
+    ("mail_path", ACCOUNTS),
+    ("mail_uid", ACCOUNTS),
+    ("shutdown_clients", "PID 1 ends the sessions when everything stops"),
+    ("ssl_server_cert_file", CERTIFICATE),
+    ("ssl_server_key_file", CERTIFICATE),
+    ("state_dir", LAYOUT),
+];
+
+/// Reads one variable; `rest` is its name behind `DOVECOT_`. Names are Dovecot's, in any case; one with a small letter
+/// is taken as it is, for mailboxes have such names.
+pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, String> {
+    let as_it_is = rest.chars().any(|c| c.is_ascii_lowercase());
+    let rest = if as_it_is {
+        rest.to_owned()
+    } else {
+        rest.to_ascii_lowercase()
+    };
+    let mut levels: Vec<&str> = rest.split("__").collect();
+    let name = levels.pop().unwrap_or_default().to_owned();
+    let allowed = |level: &&str| {
+        !level.is_empty()
+            && level
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-./:".contains(&b))
+    };
+    if !levels.iter().chain([&&*name]).all(allowed) || !levels.len().is_multiple_of(2) {
+        return Err(
+            "must be DOVECOT_<SETTING>, or DOVECOT_<BLOCK>__<NAME>__<SETTING> for one in a block, such as \
+             DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL"
+                .to_owned(),
+        );
+    }
+    if let Some(reason) = decided(&name, levels.is_empty()) {
+        return Err(reason);
+    }
+    let blocks = levels.chunks(2).map(|pair| {
+        // Dovecot's services have names such as imap-login, which no variable can have.
+        let name = if pair[0] == "service" {
+            pair[1].replace('_', "-")
+        } else {
+            pair[1].to_owned()
+        };
+        (pair[0].to_owned(), name)
+    });
+    Ok(DovecotSetting {
+        variable: variable.to_owned(),
+        blocks: blocks.collect(),
+        name,
+        value: value.trim().to_owned(),
+    })
+}
+
+impl DovecotSetting {
+    /// As it stands in dovecot.conf, the variable in a comment right above the setting.
+    pub fn lines(&self) -> String {
+        let depth = self.blocks.len();
+        let indented = |depth: usize, text: &str| format!("{}{text}", "  ".repeat(depth)).trim_end().to_owned() + "\n";
+        let open = self.blocks.iter().enumerate();
+        let open = open.map(|(depth, (block, name))| indented(depth, &format!("{block} {name} {{")));
+        let setting = [
+            indented(depth, &format!("# {}", self.variable)),
+            indented(depth, &format!("{} = {}", self.name, quoted(&self.value))),
+        ];
+        let close = (0..depth).rev().map(|depth| indented(depth, "}"));
+        open.chain(setting).chain(close).collect()
+    }
+}
+
+/// A value as Dovecot reads it: in quotes where it would take a part for a comment, for quotes, or for the end of a line
+/// that is continued.
+fn quoted(value: &str) -> String {
+    if value.contains('#') || value.starts_with(['"', '\'']) || value.ends_with('\\') {
+        format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        value.to_owned()
+    }
+}
+
+/// The value that was quoted so.
+pub fn unquoted(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_settings() {
+        let setting = read("DOVECOT_X", "SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL", "4").unwrap();
+        assert_eq!(
+            setting.lines(),
+            "service imap-login {\n  # DOVECOT_X\n  process_min_avail = 4\n}\n"
+        );
+        let setting = read("DOVECOT_X", "namespace__inbox__mailbox__Archive__auto", "create").unwrap();
+        assert!(
+            setting
+                .lines()
+                .starts_with("namespace inbox {\n  mailbox Archive {\n    # DOVECOT_X\n    auto = create\n")
+        );
+        assert_eq!(
+            read("DOVECOT_X", "MAIL_DEBUG", " yes ").unwrap().lines(),
+            "# DOVECOT_X\nmail_debug = yes\n"
+        );
+    }
+
+    #[test]
+    fn values_are_quoted_where_dovecot_would_read_something_else() {
+        for (value, written) in [
+            ("a b", "a b"),
+            (r"a\b", r"a\b"),
+            ("it's \"x\"", "it's \"x\""),
+            ("a #b", r#""a #b""#),
+            (r"a\", r#""a\\""#),
+            (r#""a" b"#, r#""\"a\" b""#),
+            ("'a'", r#""'a'""#),
+        ] {
+            assert_eq!(quoted(value), written, "{value}");
+            assert_eq!(unquoted(written), value, "{value}");
+        }
+    }
+
+    #[test]
+    fn drop_in_files_do_not_set_what_mailroom_decides() {
+        let file = DropIn {
+            path: "/etc/mailroom/dovecot.d/x.conf".into(),
+            text:
+                "mail_debug = yes\n# listen = x\nlisten = *\nprotocol imap {\n  listen = x\n  auth_allow_cleartext = \
+                   yes\n}\n"
+                    .to_owned(),
+        };
+        let mistakes = decided_settings(&file);
+        let named: Vec<&str> = mistakes.iter().map(|mistake| &*mistake.variable).collect();
+        assert_eq!(
+            named,
+            ["/etc/mailroom/dovecot.d/x.conf:3", "/etc/mailroom/dovecot.d/x.conf:6"]
+        );
+        assert!(mistakes[0].reason.contains("POSTFIX_INET_PROTOCOLS"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn owned_and_odd_ones_are_refused() {
+        assert!(read("X", "LISTEN", "*").unwrap_err().contains("POSTFIX_INET_PROTOCOLS"));
+        for name in [
+            "AUTH_ALLOW_CLEARTEXT",
+            "protocol__imap__auth_allow_cleartext",
+            "LOGIN_TRUSTED_NETWORKS",
+        ] {
+            assert!(
+                read("X", name, "yes").unwrap_err().contains("POSTFIX_MYNETWORKS"),
+                "{name}"
+            );
+        }
+        for odd in ["", "A__B", "SERVICE____X", "A B", "PASSDB__x }__y"] {
+            assert!(read("X", odd, "1").unwrap_err().contains("DOVECOT_<SETTING>"), "{odd}");
+        }
+    }
+}

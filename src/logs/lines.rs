@@ -1,0 +1,29 @@
+//! What a daemon's log lines mean. Each daemon's folder says so for its own; the router asks.
+
+use super::record::Record;
+
+/// One daemon's knowledge of its log lines.
+#[derive(Debug, Clone, Copy)]
+pub struct LogLines {
+    /// The service in whose name they are remembered, and shown again when it fails too often.
+    pub service: &'static str,
+    /// The file in /var/log to which they go.
+    pub file: &'static str,
+    /// Whether a program, as syslog names it (`postfix/smtpd`, `dovecot`), is this daemon's.
+    pub is_own: fn(program: &str) -> bool,
+    /// Whether a line speaks of nothing but a health probe. Such lines are dropped.
+    pub is_probe: fn(&Record) -> bool,
+    /// Whether a message says that something was refused to this address because it is not trusted.
+    pub refuses: fn(message: &str, address: &str) -> bool,
+    /// What the supervisor should know of a line.
+    pub means: fn(&Record) -> Option<Meaning>,
+}
+
+/// What the supervisor should know of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Somebody reloads the daemon, and not by Mailroom: its main process gets its SIGHUP in a moment.
+    ReloadBegins,
+    /// The main process has got it.
+    Reloaded,
+}

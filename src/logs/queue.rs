@@ -1,0 +1,102 @@
+//! The queue to the router. It is bounded, and sending never waits: what does not fit is lost and counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use jiff::Timestamp;
+use tracing::Level;
+
+use super::Configuration;
+
+/// Lines that fit: some seconds of a busy server.
+const LENGTH: usize = 16_384;
+
+/// What the router is given.
+pub(super) enum Item {
+    /// A datagram from /dev/log, and when it arrived.
+    Syslog(Timestamp, Vec<u8>),
+    /// A line of ours.
+    Own(Own),
+    /// A line that a daemon printed.
+    Printed(Timestamp, &'static str, Vec<u8>),
+    /// What the settings say about logs.
+    Configure(Configuration),
+    /// Show the last lines of this service again.
+    Repeat(&'static str),
+    /// Open the log files anew: somebody may have moved them away.
+    Reopen,
+}
+
+/// A line of ours.
+#[derive(Debug)]
+#[allow(dead_code, reason = "the text format shows neither level nor fields")]
+pub(super) struct Own {
+    /// When it was said.
+    pub(super) at: Timestamp,
+    /// How important it is.
+    pub(super) level: Level,
+    /// The line.
+    pub(super) text: String,
+    /// What it speaks of, such as `service` and `pid`; `step` is the span that it was said in.
+    pub(super) fields: Vec<(&'static str, String)>,
+}
+
+/// The sending end. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Queue {
+    items: SyncSender<Item>,
+    lost: Lost,
+}
+
+impl Queue {
+    /// Both ends.
+    pub(super) fn new() -> (Queue, Receiver<Item>) {
+        let (items, receiver) = sync_channel(LENGTH);
+        let lost = Lost::default();
+        (Queue { items, lost }, receiver)
+    }
+
+    /// Puts an item in, or counts it as lost.
+    pub(super) fn send(&self, item: Item) {
+        if self.items.try_send(item).is_err() {
+            self.lost.add(1);
+        }
+    }
+
+    /// The count of what was lost.
+    pub(super) fn lost(&self) -> Lost {
+        self.lost.clone()
+    }
+}
+
+/// How many lines were lost since that was last logged. All clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    /// Counts some more.
+    pub(super) fn add(&self, lines: u64) {
+        self.0.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// The count, which begins at zero again.
+    pub(super) fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let (queue, items) = Queue::new();
+        for _ in 0..LENGTH + 3 {
+            queue.send(Item::Reopen);
+        }
+        assert_eq!((queue.lost().take(), queue.lost().take()), (3, 0));
+        assert_eq!(items.try_iter().count(), LENGTH);
+    }
+}

@@ -1,0 +1,339 @@
+//! The router: decides what becomes of each item of the queue.
+//!
+//! It knows no daemon. The first daemon's [`LogLines`] that calls a line's program its own says the line's file and service,
+//! whether it is a health probe's, and what it means. Lines of no daemon go to the general mail log and are not
+//! remembered. A log file that cannot be opened or written, as on a full disk, stops nothing: standard output has the line.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::FLUSH_MARKER;
+use super::formats::Text;
+use super::hints::Hints;
+use super::lines::{LogLines, Meaning};
+use super::queue::{Item, Lost};
+use super::record::{Record, escape};
+use super::sink::LogFile;
+use super::stdout::Stdout;
+
+/// Size of each log file, in bytes; one full file is kept beside it.
+const LOG_FILE_LIMIT: u64 = 10 << 20;
+/// Lines of each service that are shown again when it has failed too often.
+const LAST_LINES: usize = 20;
+
+pub(super) struct Router {
+    lines: Vec<LogLines>,
+    /// The path of the file for lines of no daemon.
+    general: &'static str,
+    /// The open files, by path.
+    files: BTreeMap<&'static str, LogFile>,
+    stdout: Stdout,
+    lost: Lost,
+    flushed: SyncSender<()>,
+    meanings: UnboundedSender<(&'static str, Meaning)>,
+    text: Text,
+    hints: Hints,
+    /// The last lines of each service.
+    last: BTreeMap<&'static str, VecDeque<String>>,
+}
+
+impl Router {
+    /// Opens the files.
+    pub(super) fn new(
+        lines: Vec<LogLines>,
+        general: &'static str,
+        stdout: Stdout,
+        lost: Lost,
+        flushed: SyncSender<()>,
+        meanings: UnboundedSender<(&'static str, Meaning)>,
+    ) -> Router {
+        let mut router = Router {
+            lines,
+            general,
+            files: BTreeMap::new(),
+            stdout,
+            lost,
+            flushed,
+            meanings,
+            text: Text::default(),
+            hints: Hints::default(),
+            last: BTreeMap::new(),
+        };
+        router.open();
+        router
+    }
+
+    /// Works until the queue is closed.
+    pub(super) fn run(&mut self, items: &Receiver<Item>) {
+        while let Ok(item) = items.recv() {
+            self.take(item);
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        self.report_lost();
+        match item {
+            Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => self.stdout.flush(&self.flushed),
+            Item::Syslog(at, datagram) => self.syslog(at, &Record::parse(&datagram)),
+            Item::Own(own) => self.stdout.print(self.text.own(own.at, &own.text)),
+            Item::Printed(at, service, line) => self.printed(at, service, &line),
+            Item::Configure(configuration) => {
+                self.text = Text::new(configuration.time_zone, configuration.host);
+                self.hints = Hints::new(configuration.gateways);
+            }
+            Item::Repeat(service) => self.repeat(service),
+            Item::Reopen => self.open(),
+        }
+    }
+
+    /// Opens each path once, whatever the number of daemons that share it.
+    fn open(&mut self) {
+        self.files.clear();
+        for path in self.lines.iter().map(|lines| lines.file).chain([self.general]) {
+            if self.files.contains_key(path) {
+                continue;
+            }
+            match LogFile::open(Path::new(path), LOG_FILE_LIMIT) {
+                Ok(file) => drop(self.files.insert(path, file)),
+                // Not eprintln!, which panics when standard error is closed.
+                Err(error) => drop(writeln!(
+                    io::stderr(),
+                    "mailroom: {path}: {error}; lines go to standard output only"
+                )),
+            }
+        }
+    }
+
+    /// Logs how many lines were lost, as soon as that line itself can be written.
+    fn report_lost(&self) {
+        let lost = self.lost.take();
+        if lost == 0 {
+            return;
+        }
+        let text = format!("{lost} log lines were lost: they came faster than they could be written");
+        if !self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
+            self.lost.add(lost);
+        }
+    }
+
+    fn syslog(&mut self, at: Timestamp, record: &Record) {
+        let program = record.program();
+        let owner = self.lines.iter().find(|lines| (lines.is_own)(program)).copied();
+        if owner.is_some_and(|owner| (owner.is_probe)(record)) {
+            return;
+        }
+        let line = self.text.syslog(at, &record.text);
+        if let Some(file) = self.files.get_mut(owner.map_or(self.general, |owner| owner.file)) {
+            let _ = file.write(line.as_bytes());
+        }
+        if let Some(owner) = owner {
+            self.remember(owner.service, &line);
+        }
+        self.stdout.print(line);
+        if let Some(owner) = owner {
+            self.interpret(owner, record);
+        }
+    }
+
+    /// Passes on what a daemon's line means, and explains it where it needs that.
+    fn interpret(&mut self, owner: LogLines, record: &Record) {
+        if let Some(meaning) = (owner.means)(record) {
+            let _ = self.meanings.send((owner.service, meaning));
+        }
+        let refuses = |address: &str| (owner.refuses)(record.message(), address);
+        if let Some(hint) = self.hints.explain(refuses, Instant::now()) {
+            // An event like any other line of ours: it comes back through the queue.
+            tracing::warn!(service = owner.service, "{hint}");
+        }
+    }
+
+    fn printed(&mut self, at: Timestamp, service: &'static str, line: &[u8]) {
+        let text = escape(line);
+        if !text.is_empty() {
+            let line = self.text.printed(at, service, &text);
+            self.remember(service, &line);
+            self.stdout.print(line);
+        }
+    }
+
+    fn remember(&mut self, service: &'static str, line: &str) {
+        let last = self.last.entry(service).or_default();
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    }
+
+    fn repeat(&self, service: &'static str) {
+        for line in self.last.get(service).into_iter().flatten() {
+            self.stdout.print(format!("    {line}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tracing::Level;
+
+    use crate::logs::queue::Own;
+    use crate::logs::stdout::{self, Line};
+
+    /// A router, what it prints, and what it reports.
+    struct Bench {
+        router: Router,
+        printed: Receiver<Line>,
+        meanings: UnboundedReceiver<(&'static str, Meaning)>,
+    }
+
+    fn bench(length: usize, lines: Vec<LogLines>, general: &'static str) -> Bench {
+        let lost = Lost::default();
+        let (stdout, printed) = stdout::with_length(length, lost.clone());
+        let (sender, meanings) = unbounded_channel();
+        let router = Router::new(lines, general, stdout, lost, sync_channel(1).0, sender);
+        Bench {
+            router,
+            printed,
+            meanings,
+        }
+    }
+
+    impl Bench {
+        fn syslog(&mut self, datagram: &str) {
+            self.router
+                .take(Item::Syslog(Timestamp::UNIX_EPOCH, datagram.as_bytes().to_vec()));
+        }
+
+        fn printed(&self) -> Vec<String> {
+            let text = |line| match line {
+                Line::Text(text) => text,
+                Line::Flush(_) => "flush".to_owned(),
+            };
+            self.printed.try_iter().map(text).collect()
+        }
+    }
+
+    fn one(file: &'static str) -> LogLines {
+        LogLines {
+            service: "one",
+            file,
+            is_own: |program| program.starts_with("one"),
+            is_probe: |record| record.message() == "probe",
+            refuses: |_, _| false,
+            means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
+        }
+    }
+
+    fn path(directory: &tempfile::TempDir, name: &str) -> &'static str {
+        directory.path().join(name).to_str().unwrap().to_owned().leak()
+    }
+
+    #[test]
+    fn each_line_goes_to_its_file_and_service() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, second, general) = (
+            path(&directory, "one"),
+            path(&directory, "two"),
+            path(&directory, "general"),
+        );
+        let two = LogLines {
+            service: "two",
+            is_own: |program| program == "two",
+            ..one(second)
+        };
+        let mut bench = bench(100, vec![one(first), two], general);
+        for line in ["one/a[1]: x", "two: y", "marker: z", "one/a[1]: probe", "marker: probe"] {
+            bench.syslog(&format!("<22>Nov 22 14:33:32 {line}"));
+        }
+        let read = |path: &str| std::fs::read_to_string(path).unwrap();
+        let stamp = "Jan  1 00:00:00 localhost";
+        assert_eq!(read(first), format!("{stamp} one/a[1]: x\n"));
+        assert_eq!(read(second), format!("{stamp} two: y\n"));
+        assert_eq!(read(general), format!("{stamp} marker: z\n{stamp} marker: probe\n"));
+        assert_eq!(bench.printed().len(), 4);
+        assert_eq!(bench.router.last.keys().collect::<Vec<_>>(), [&"one", &"two"]);
+    }
+
+    #[test]
+    fn a_shared_file_is_opened_once_and_may_be_moved_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = path(&directory, "mail.log");
+        let mut bench = bench(100, vec![one(file)], file);
+        assert_eq!(bench.router.files.len(), 1);
+        bench.syslog("one: x");
+        bench.syslog("marker: y");
+        std::fs::rename(file, directory.path().join("moved")).unwrap();
+        bench.router.take(Item::Reopen);
+        bench.syslog("one: z");
+        let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&directory.path().join("moved")), lines(Path::new(file))), (2, 1));
+    }
+
+    #[test]
+    fn meanings_are_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = path(&directory, "one");
+        let mut bench = bench(100, vec![one(file)], file);
+        bench.syslog("one/script: reload");
+        bench.syslog("marker: reload");
+        bench.syslog("one/script: other");
+        assert_eq!(bench.meanings.try_recv(), Ok(("one", Meaning::ReloadBegins)));
+        assert!(bench.meanings.try_recv().is_err());
+    }
+
+    #[test]
+    fn the_last_lines_are_shown_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = path(&directory, "one");
+        let mut bench = bench(100, vec![one(file)], file);
+        for line in 0..LAST_LINES {
+            bench.syslog(&format!("one: {line}"));
+        }
+        bench
+            .router
+            .take(Item::Printed(Timestamp::UNIX_EPOCH, "one", b"printed\n".to_vec()));
+        bench.printed();
+        bench.router.take(Item::Repeat("one"));
+        bench.router.take(Item::Repeat("unknown"));
+        let printed = bench.printed();
+        assert_eq!(printed.len(), LAST_LINES);
+        assert!(
+            printed[0].starts_with("    Jan  1") && printed[0].ends_with(" one: 1\n"),
+            "{printed:?}"
+        );
+        assert!(
+            printed[LAST_LINES - 1].ends_with(" localhost one: printed\n"),
+            "{printed:?}"
+        );
+    }
+
+    #[test]
+    fn lost_lines_are_counted_and_logged_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bench = bench(2, Vec::new(), path(&directory, "general"));
+        let own = || {
+            Item::Own(Own {
+                at: Timestamp::UNIX_EPOCH,
+                level: Level::INFO,
+                text: "x".to_owned(),
+                fields: Vec::new(),
+            })
+        };
+        for _ in 0..1_000 {
+            bench.router.take(own());
+        }
+        assert_eq!(bench.printed(), ["[POSTFIX] 1970-01-01 00:00:00 x\n"; 2]);
+        bench.router.take(own());
+        let printed = bench.printed();
+        assert!(printed[0].contains(" 998 log lines were lost: "), "{printed:?}");
+        assert_eq!(bench.router.lost.take(), 0);
+    }
+}

@@ -1,0 +1,191 @@
+//! What is wrong in the whole though each value alone is right: what `postfix check` does not see and what breaks mail, or
+//! opens the relay.
+
+use ipnet::IpNet;
+
+use super::master_settings::{Change, OPTIONAL};
+use super::restrictions::{Outcome, services};
+use super::settings::Settings;
+use crate::report::Mistake;
+use crate::settings::Values;
+use crate::site::Site;
+use crate::values::network::{self, Networks};
+
+/// What the checks look at.
+struct Whole<'a> {
+    settings: &'a Settings,
+    site: &'a Site,
+    values: &'a Values,
+}
+
+/// The origin of what is wrong, a variable or `file:line`, and the reason.
+type Wrong = Vec<(String, String)>;
+
+/// All of them.
+pub(super) fn all(settings: &Settings, site: &Site, values: &Values) -> Vec<Mistake> {
+    let whole = Whole { settings, site, values };
+    let checks = [mailbox_limits, restrictions, relay_login, public_networks, listeners];
+    checks
+        .into_iter()
+        .flat_map(|check| check(&whole))
+        .map(|(origin, reason)| {
+            let value = whole.value_of(&origin);
+            Mistake::new(origin, value, reason)
+        })
+        .collect()
+}
+
+impl Whole<'_> {
+    /// The value that a variable was given.
+    fn value_of(&self, origin: &str) -> String {
+        let of_table = self.values.entries().find(|entry| entry.origin == origin);
+        let of_parameter = || {
+            let mut parameters = self.settings.parameters.values();
+            parameters
+                .find(|given| given.variable == origin)
+                .map(|given| &given.value)
+        };
+        let of_master = || {
+            let mut master = self.settings.master.iter();
+            master
+                .find(|setting| setting.variable == origin)
+                .and_then(|setting| setting.change.value())
+        };
+        of_table
+            .map(|entry| &entry.raw)
+            .or_else(of_parameter)
+            .or_else(of_master)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The origin of a variable of the table that is set to something.
+    fn set(&self, name: &str) -> Option<String> {
+        let entry = self.values.entry(name)?;
+        (!entry.canonical.is_empty()).then(|| entry.origin.clone())
+    }
+}
+
+/// virtual(8) and local(8) are fatal when a mailbox may not be as large as a message.
+fn mailbox_limits(whole: &Whole) -> Wrong {
+    let mut wrong = Wrong::new();
+    for scope in services(whole.settings, &["virtual", "local"]) {
+        let parameter = match scope.service.program.as_str() {
+            "virtual" => "virtual_mailbox_limit",
+            _ => "mailbox_size_limit",
+        };
+        let (message, message_by) = scope.number("message_size_limit");
+        let (limit, by) = scope.number(parameter);
+        if limit > 0
+            && (limit < message || message == 0)
+            && let Some(variable) = by.or(message_by)
+        {
+            let needed = if message == 0 {
+                "0".to_owned()
+            } else {
+                format!("0, or at least {message}")
+            };
+            wrong.push((
+                variable,
+                format!("is below POSTFIX_MESSAGE_SIZE_LIMIT, with which Postfix delivers nothing: must be {needed}"),
+            ));
+        }
+    }
+    wrong
+}
+
+/// Of every smtpd: both lists are gone through, and mail is taken when neither refuses it.
+fn restrictions(whole: &Whole) -> Wrong {
+    let allowed = whole.site.allow_open_relay;
+    let mut wrong = Wrong::new();
+    for scope in services(whole.settings, &["smtpd"]) {
+        let lists = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"].map(|list| scope.words(list, 0));
+        let outcomes = lists.each_ref().map(|(words, _)| scope.outcome(words, 0));
+        let is_open = !outcomes.contains(&Outcome::Refused) && outcomes.contains(&Outcome::Admitted);
+        let reason = if is_open && !allowed {
+            "lets everybody relay through this server: put reject_unauth_destination before permit, or set \
+             MAILROOM_ALLOW_OPEN_RELAY=yes"
+        } else if !lists.iter().any(|(words, _)| scope.closes(words, 0)) {
+            "lets nobody in and nobody out: Postfix wants reject_unauth_destination, reject or defer in it, and not \
+             behind permit"
+        } else {
+            continue;
+        };
+        let [(_, relay), (_, recipient)] = lists;
+        let variable = relay.into_iter().chain(recipient).next();
+        wrong.extend(variable.map(|variable| (variable, reason.to_owned())));
+    }
+    // One list may be that of several services.
+    wrong.dedup();
+    wrong
+}
+
+fn relay_login(whole: &Whole) -> Wrong {
+    let wrong = |variable: String, reason: &str| vec![(variable, reason.to_owned())];
+    let (username, password) = ("MAILROOM_RELAYHOST_USERNAME", "MAILROOM_RELAYHOST_PASSWORD");
+    match (whole.set(username), whole.set(password)) {
+        (Some(username), None) => wrong(
+            username,
+            "needs MAILROOM_RELAYHOST_PASSWORD, or MAILROOM_RELAYHOST_PASSWORD_FILE",
+        ),
+        (None, Some(password)) => wrong(password, "needs MAILROOM_RELAYHOST_USERNAME"),
+        (Some(username), Some(_)) if whole.set("POSTFIX_SMTP_SASL_PASSWORD_MAPS").is_some() => wrong(
+            username,
+            "is a login at the relay host, and so is POSTFIX_SMTP_SASL_PASSWORD_MAPS: keep one of them",
+        ),
+        (Some(username), Some(_)) if whole.set("POSTFIX_RELAYHOST").is_none() => {
+            wrong(username, "needs POSTFIX_RELAYHOST: the server to log in at")
+        }
+        (Some(username), Some(_)) if whole.settings.relay.username.contains(':') => {
+            wrong(username, "must not hold a colon")
+        }
+        _ => Wrong::new(),
+    }
+}
+
+/// A single public address may be a server of one's own; a range of them holds strangers.
+fn public_networks(whole: &Whole) -> Wrong {
+    if whole.site.allow_open_relay {
+        return Wrong::new();
+    }
+    let reason = |net: IpNet| {
+        format!(
+            "{net} holds public addresses, whose owners could relay through this server: name private networks or \
+             single addresses, or set MAILROOM_ALLOW_OPEN_RELAY=yes"
+        )
+    };
+    let in_main_cf = whole
+        .site
+        .networks
+        .as_ref()
+        .and_then(|networks| networks.public().next());
+    let origin = whole.settings.networks_origin.clone().unwrap_or_default();
+    let in_main_cf = in_main_cf.map(|net| (origin, reason(net)));
+    let options = whole.settings.services.iter().filter_map(|service| {
+        let (_, value) = service.options.iter().find(|(name, _)| name == "mynetworks")?;
+        let networks: Networks = network::parse_list(value).ok()?;
+        let net = networks.public().next()?;
+        Some((service.origins.first()?.clone(), reason(net)))
+    });
+    in_main_cf.into_iter().chain(options).collect()
+}
+
+/// At least one listener has to be left.
+fn listeners(whole: &Whole) -> Wrong {
+    let off: Vec<&str> = whole
+        .settings
+        .master
+        .iter()
+        .filter(|setting| setting.change == Change::Off)
+        .map(|setting| setting.variable.as_str())
+        .collect();
+    match off.last() {
+        Some(last) if off.len() >= OPTIONAL.len() => {
+            vec![(
+                (*last).to_owned(),
+                "switches off the last of the SMTP listeners: keep one of them".to_owned(),
+            )]
+        }
+        _ => Wrong::new(),
+    }
+}

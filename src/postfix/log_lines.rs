@@ -1,0 +1,128 @@
+//! What Postfix's log lines mean (postlogd(8); the texts are those of its sources, 3.7 to 3.10).
+
+use crate::layout::PROBE_ADDRESS;
+use crate::logs::lines::{LogLines, Meaning};
+use crate::logs::record::Record;
+
+/// For the log router. A `syslog_name` of the user's that does not begin with `postfix` makes its lines those of no daemon.
+pub const LOG_LINES: LogLines = LogLines {
+    service: "postfix",
+    file: "/var/log/mail.log",
+    is_own: |program| program == "postfix" || program.starts_with("postfix/"),
+    is_probe: |record| is_probe(record.message()),
+    refuses,
+    means,
+};
+
+/// `connect from healthcheck[127.0.0.9]`, `disconnect from … quit=1 commands=1`, `Anonymous TLS connection established
+/// from …`, `lost connection after CONNECT from …`. The client's name comes first in each, before any text of its own.
+fn is_probe(message: &str) -> bool {
+    const OPENINGS: [&str; 6] = [
+        "connect from ",
+        "disconnect from ",
+        "Anonymous TLS connection established from ",
+        "lost connection after CONNECT from ",
+        "lost connection after QUIT from ",
+        "SSL_accept error from ",
+    ];
+    // From 3.10 on lines without a message say NOQUEUE, where there was nothing before.
+    let message = message.strip_prefix("NOQUEUE: ").unwrap_or(message);
+    let Some(rest) = OPENINGS.iter().find_map(|opening| message.strip_prefix(opening)) else {
+        return false;
+    };
+    let client = rest.split([' ', ':']).next().unwrap_or("");
+    let from_probe = client
+        .strip_suffix(']')
+        .and_then(|client| client.strip_suffix(PROBE_ADDRESS));
+    // `mail=1`, `rcpt=1` or `auth=0/1` in the summary would be a client's work.
+    let worked = ["mail=", "rcpt=", "auth="].iter().any(|word| rest.contains(word));
+    from_probe.is_some_and(|name| name.ends_with('[')) && !worked
+}
+
+/// `NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; …`
+fn refuses(message: &str, address: &str) -> bool {
+    message.contains("Relay access denied") && message.contains(&format!("[{address}]: "))
+}
+
+/// `postfix reload` logs before it signals the master, which logs once it has the signal.
+fn means(record: &Record) -> Option<Meaning> {
+    match (record.program(), record.message()) {
+        ("postfix/postfix-script", "refreshing the Postfix mail system") => Some(Meaning::ReloadBegins),
+        ("postfix/master", message) if message.starts_with("reload -- version") => Some(Meaning::Reloaded),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn programs() {
+        for own in ["postfix", "postfix/smtpd", "postfix/submission/smtpd"] {
+            assert!((LOG_LINES.is_own)(own), "{own}");
+        }
+        for other in ["postfixed", "dovecot", "marker", ""] {
+            assert!(!(LOG_LINES.is_own)(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn probe_lines() {
+        for text in [
+            "postfix/smtpd[1]: connect from healthcheck[127.0.0.9]",
+            "postfix/submission/smtpd[1]: disconnect from healthcheck[127.0.0.9] quit=1 commands=1",
+            "postfix/submissions/smtpd[1]: Anonymous TLS connection established from unknown[127.0.0.9]: TLSv1.3 with cipher x",
+            "postfix/smtpd[1]: lost connection after CONNECT from healthcheck[127.0.0.9]",
+            "postfix/smtpd[1]: NOQUEUE: lost connection after CONNECT from healthcheck[127.0.0.9]",
+        ] {
+            assert!((LOG_LINES.is_probe)(&record(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_others() {
+        for text in [
+            "postfix/smtpd[1]: connect from localhost[127.0.0.1]",
+            "postfix/smtpd[1]: connect from healthcheck[127.0.0.99]",
+            "postfix/smtpd[1]: disconnect from healthcheck[127.0.0.9] ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5",
+            "postfix/smtpd[1]: NOQUEUE: reject: RCPT from healthcheck[127.0.0.9]: 554 5.7.1",
+            "postfix/smtpd[1]: connect from evil[127.0.0.9].example[192.0.2.1]",
+        ] {
+            assert!(!(LOG_LINES.is_probe)(&record(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let message = "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; from=<>";
+        assert!(refuses(message, "172.20.0.1"));
+        assert!(!refuses(message, "172.20.0.3") && !refuses(message, "72.20.0.1"));
+        assert!(!refuses(
+            "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 550 5.1.1 <a@b>: x",
+            "172.20.0.1"
+        ));
+    }
+
+    #[test]
+    fn reloads() {
+        let means = |text| (LOG_LINES.means)(&record(text));
+        assert_eq!(
+            means("postfix/postfix-script[9]: refreshing the Postfix mail system"),
+            Some(Meaning::ReloadBegins)
+        );
+        assert_eq!(
+            means("postfix/master[9]: reload -- version 3.7.11, configuration /etc/postfix"),
+            Some(Meaning::Reloaded)
+        );
+        assert_eq!(means("postfix/smtpd[9]: reload -- version"), None);
+        assert_eq!(
+            means("postfix/postfix-script[9]: stopping the Postfix mail system"),
+            None
+        );
+    }
+}

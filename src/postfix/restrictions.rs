@@ -1,0 +1,170 @@
+//! What Postfix makes of lists of restrictions: whether a stranger's mail for a stranger is admitted, and whether smtpd(8)
+//! finds in them what it insists on. Tables may decide as well: they are not looked into.
+
+use super::main_cf;
+use super::master_cf::{self, Service};
+use super::master_settings::{Change, applied};
+use super::parameters::split_words;
+use super::settings::Settings;
+
+/// The variable that sets a parameter.
+fn variable_of(settings: &Settings, parameter: &str) -> Option<String> {
+    let given = settings.parameters.get(parameter).filter(|given| given.explicit)?;
+    Some(given.variable.clone())
+}
+
+/// A service of master.cf as it will run, with what main.cf says where it has no `-o`.
+pub(super) struct Scope<'a> {
+    settings: &'a Settings,
+    pub(super) service: Service,
+}
+
+/// Deepest chain of references that is followed.
+const DEPTH: usize = 8;
+
+impl Scope<'_> {
+    /// A parameter's value, and who set it: a variable, or `file:line`; none where it is ours.
+    fn value(&self, parameter: &str) -> (String, Option<String>) {
+        let Service {
+            name, kind, options, ..
+        } = &self.service;
+        if let Some((_, value)) = options.iter().find(|(option, _)| option == parameter) {
+            let in_file = self
+                .settings
+                .services
+                .iter()
+                .rev()
+                .find(|service| service.is(name, kind));
+            let changed = self.settings.master.iter().rev().find(|setting| {
+                let is_it = matches!(&setting.change, Change::Option(option, _) if option == parameter);
+                is_it && setting.service == (name.clone(), kind.clone())
+            });
+            let by = in_file.and_then(|service| service.origins.first().cloned());
+            return (
+                value.clone(),
+                by.or_else(|| changed.map(|setting| setting.variable.clone())),
+            );
+        }
+        let value = match self.settings.parameters.get(parameter) {
+            Some(given) => given.value.as_str(),
+            None => main_cf::in_template(parameter).unwrap_or_else(|| self.settings.known.default_of(parameter)),
+        };
+        (value.to_owned(), variable_of(self.settings, parameter))
+    }
+
+    pub(super) fn number(&self, parameter: &str) -> (u64, Option<String>) {
+        let (value, by) = self.value(parameter);
+        (value.parse().unwrap_or(0), by)
+    }
+
+    /// The words of a list, with what `$name` stands for, and who set any of them.
+    pub(super) fn words(&self, parameter: &str, depth: usize) -> (Vec<String>, Vec<String>) {
+        let (value, by) = self.value(parameter);
+        let (mut words, mut setters) = (Vec::new(), Vec::from_iter(by));
+        for word in split_words(&value) {
+            match whole_reference(&word).filter(|_| depth < DEPTH) {
+                Some(name) => {
+                    let (more, by) = self.words(name, depth + 1);
+                    words.extend(more);
+                    setters.extend(by);
+                }
+                None => words.push(word),
+            }
+        }
+        (words, setters)
+    }
+
+    /// The restrictions of a class of the user's own.
+    fn class(&self, word: &str, depth: usize) -> Option<Vec<String>> {
+        let (classes, _) = self.words("smtpd_restriction_classes", 0);
+        (depth < DEPTH && classes.iter().any(|class| class == word)).then(|| self.words(word, 0).0)
+    }
+
+    /// Whether smtpd(8) finds one of those that it wants: it looks at words alone, and at none behind `permit`.
+    pub(super) fn closes(&self, words: &[String], depth: usize) -> bool {
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "warn_if_reject" => {
+                    words.next();
+                }
+                "permit" => return false,
+                word if is_closing(word) => return true,
+                word if self
+                    .class(word, depth)
+                    .is_some_and(|class| self.closes(&class, depth + 1)) =>
+                {
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What becomes of a stranger's mail for a stranger. Tables may decide as well: they are not looked into.
+    pub(super) fn outcome(&self, words: &[String], depth: usize) -> Outcome {
+        let mut only_warns = false;
+        for word in words {
+            let word = word.to_ascii_lowercase();
+            let outcome = match self.class(&word, depth) {
+                Some(class) => self.outcome(&class, depth + 1),
+                None if word == "permit" => Outcome::Admitted,
+                None if is_closing(&word) => Outcome::Refused,
+                None => Outcome::Undecided,
+            };
+            match outcome {
+                Outcome::Undecided => {}
+                Outcome::Refused if only_warns => {}
+                decided => return decided,
+            }
+            only_warns = word == "warn_if_reject";
+        }
+        Outcome::Undecided
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Admitted,
+    Refused,
+    Undecided,
+}
+
+/// The services that run one of these programs.
+pub(super) fn services<'a>(settings: &'a Settings, programs: &'a [&str]) -> impl Iterator<Item = Scope<'a>> {
+    let services = applied(master_cf::services(), &settings.master, &settings.services);
+    let runs = |service: &Service| programs.contains(&service.program.as_str());
+    services
+        .into_iter()
+        .filter(runs)
+        .map(|service| Scope { settings, service })
+}
+
+/// `$name`, `${name}` or `$(name)`, and nothing else.
+fn whole_reference(word: &str) -> Option<&str> {
+    let inner = word.strip_prefix('$')?;
+    let braces = inner.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+    let name = braces
+        .or_else(|| inner.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')))
+        .unwrap_or(inner);
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        .then_some(name)
+}
+
+/// smtpd(8) refuses to work without one of these in smtpd_relay_restrictions or smtpd_recipient_restrictions.
+const CLOSING: [&str; 6] = [
+    "reject",
+    "defer",
+    "defer_if_permit",
+    "reject_unauth_destination",
+    "defer_unauth_destination",
+    "check_relay_domains",
+];
+
+/// In a conditional value (`${name?{a}:{b}}`) any branch may be the one.
+fn is_closing(word: &str) -> bool {
+    let mut parts = word.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    CLOSING.contains(&word) || (word.starts_with('$') && parts.any(|part| CLOSING.contains(&part)))
+}

@@ -1,0 +1,274 @@
+//! Probes: what a client does first, with a deadline. The health check and the supervisor ask with the same ones.
+//!
+//! A probe connects, asks where the protocol has the client ask first, reads one line and compares it. It blocks:
+//! callers run it on a thread that may. It cannot say whether a service would do more than its first answer shows.
+
+mod tls;
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, setsockopt, socket,
+    sockopt,
+};
+use nix::sys::time::TimeVal;
+use serde::{Deserialize, Serialize};
+
+/// Time for each step of a probe. docker gives the whole check 10 s.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A greeting is one line; more than this is not a greeting.
+const LONGEST_GREETING: u64 = 1024;
+
+/// One question, and the answer that says that a service serves. Each blocks for some seconds at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A TCP port that greets.
+    Greeting(Greeting),
+    /// An HTTP server that answers a GET with status 200.
+    Http {
+        /// Where to connect.
+        address: SocketAddr,
+        /// What to ask for, such as `/livez`.
+        path: String,
+    },
+    /// A unix socket that accepts connections.
+    Socket {
+        /// Where it is.
+        path: PathBuf,
+        /// What the first line begins with, where the server speaks first.
+        greeting: Option<String>,
+    },
+}
+
+/// A TCP port and the greeting expected there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The address to connect from, where its sessions are recognised by it.
+    pub source: Option<IpAddr>,
+    /// What the first line begins with.
+    pub begins: String,
+    /// What a polite client says before it leaves.
+    pub goodbye: String,
+    /// TLS from the first byte.
+    pub tls: bool,
+}
+
+impl Probe {
+    /// Asks. An error says what was answered instead, or that nothing was.
+    pub fn ask(&self) -> io::Result<()> {
+        match self {
+            Probe::Greeting(greeting) => greet(greeting),
+            Probe::Http { address, path } => get(*address, path),
+            Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
+        }
+    }
+}
+
+/// The place that is asked, as messages name it.
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
+                write!(f, "port {}", address.port())
+            }
+            Probe::Socket { path, .. } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// An error of [`Probe::ask`] in words, without the place.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
+        io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        io::ErrorKind::UnexpectedEof => "closed without a greeting".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Connects and waits for the greeting.
+fn greet(port: &Greeting) -> io::Result<()> {
+    let stream = open(port.address, port.source)?;
+    if port.tls {
+        converse(tls::wrap(stream)?, port)
+    } else {
+        converse(stream, port)
+    }
+}
+
+fn converse(mut stream: impl Read + Write, port: &Greeting) -> io::Result<()> {
+    expect(&first_line(&mut stream)?, &port.begins)?;
+    // Leaving politely keeps the daemons from logging a lost connection; whether they still answer does not matter.
+    let _ = write!(stream, "{}\r\n", port.goodbye).and_then(|()| stream.flush());
+    let _ = first_line(&mut stream);
+    Ok(())
+}
+
+/// Sends a GET and reads the status line (RFC 9112, section 4): `HTTP/1.1 200 OK`.
+fn get(address: SocketAddr, path: &str) -> io::Result<()> {
+    let mut stream = open(address, None)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let line = first_line(&mut stream)?;
+    let mut words = line.split_whitespace();
+    let version = words.next().unwrap_or_default();
+    if version.starts_with("HTTP/1.") && words.next() == Some("200") {
+        return Ok(());
+    }
+    let status = line.trim_end();
+    Err(io::Error::other(format!(
+        "answers {path} with {status:?}, not with status 200"
+    )))
+}
+
+/// Connects to a unix socket, and reads a greeting where one is expected.
+fn accepts(path: &Path, greeting: Option<&str>) -> io::Result<()> {
+    let socket = socket_with_patience(AddressFamily::Unix)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    greeting.map_or(Ok(()), |greeting| {
+        expect(&first_line(UnixStream::from(socket))?, greeting)
+    })
+}
+
+fn first_line(stream: impl Read) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_GREETING)).read_line(&mut line)?;
+    if line.is_empty() {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(line)
+    }
+}
+
+fn expect(line: &str, greeting: &str) -> io::Result<()> {
+    if line.starts_with(greeting) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "greets with {:?}, not with {:?}",
+        line.trim_end(),
+        greeting.trim_end()
+    )))
+}
+
+/// A TCP connection from a source address of our choice, with a deadline for each step.
+fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let to = SockaddrStorage::from(to);
+    let socket = socket_with_patience(to.family().unwrap_or(AddressFamily::Inet))?;
+    if let Some(from) = from {
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
+    }
+    connect(socket.as_raw_fd(), &to)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A socket on which each call, connect(2) included, ends after [`PATIENCE`].
+fn socket_with_patience(family: AddressFamily) -> io::Result<OwnedFd> {
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let patience = TimeVal::new(PATIENCE.as_secs().cast_signed(), 0);
+    setsockopt(&socket, sockopt::SendTimeout, &patience)?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    /// A server on a free port that answers one connection and closes it.
+    fn serve(answer: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(answer).unwrap();
+            // Closing with unread input would reset the connection, and the client might lose the answer.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        address
+    }
+
+    fn greeting(address: SocketAddr, source: Option<&str>) -> Probe {
+        Probe::Greeting(Greeting {
+            address,
+            source: source.map(|source| source.parse().unwrap()),
+            begins: "220".into(),
+            goodbye: "QUIT".into(),
+            tls: false,
+        })
+    }
+
+    fn trouble(probe: &Probe) -> String {
+        reason(&probe.ask().unwrap_err())
+    }
+
+    #[test]
+    fn greetings_are_told_apart() {
+        let source = Some("127.0.0.9");
+        assert!(greeting(serve(b"220 mail ESMTP\r\n"), source).ask().is_ok());
+        let wrong = greeting(serve(b"421 busy\r\n"), source);
+        assert_eq!(trouble(&wrong), "greets with \"421 busy\", not with \"220\"");
+        assert_eq!(trouble(&greeting(serve(b""), None)), "closed without a greeting");
+        assert_eq!(
+            trouble(&greeting("127.0.0.1:1".parse().unwrap(), None)),
+            "nobody listens"
+        );
+    }
+
+    #[test]
+    fn http_must_answer_with_status_200() {
+        let http = |address: SocketAddr| Probe::Http {
+            address,
+            path: "/livez".into(),
+        };
+        assert!(http(serve(b"HTTP/1.1 200 OK\r\n\r\nok")).ask().is_ok());
+        assert_eq!(
+            trouble(&http(serve(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"))),
+            "answers /livez with \"HTTP/1.1 503 Service Unavailable\", not with status 200"
+        );
+        assert!(http(serve(b"220 mail 200\r\n")).ask().is_err());
+        assert_eq!(trouble(&http("127.0.0.1:1".parse().unwrap())), "nobody listens");
+        assert_eq!(http("127.0.0.1:8080".parse().unwrap()).to_string(), "port 8080");
+    }
+
+    #[test]
+    fn a_socket_must_accept_and_greet_where_it_greets() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth");
+        let socket = |greeting: Option<&str>| Probe::Socket {
+            path: path.clone(),
+            greeting: greeting.map(str::to_owned),
+        };
+        assert_eq!(trouble(&socket(None)), "does not exist");
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(socket(None).ask().is_ok(), "not even accepted yet");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // The first client does not wait for it.
+                let _ = stream.unwrap().write_all(b"VERSION\t1\t2\n");
+            }
+        });
+        assert!(socket(Some("VERSION\t")).ask().is_ok());
+        assert_eq!(
+            trouble(&socket(Some("+OK"))),
+            "greets with \"VERSION\\t1\\t2\", not with \"+OK\""
+        );
+    }
+}

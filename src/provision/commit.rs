@@ -1,0 +1,141 @@
+//! The last step: puts what was staged in place. What differs is swapped in whole, what is the same is not touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tokio::task::spawn_blocking;
+
+use super::desired::Desired;
+use super::stage::Staged;
+use crate::certificates::Kept;
+use crate::layout::{CERTIFICATE, HOSTS_FILE, KEY, RUN_DIRECTORY};
+use crate::plan::{Directory, File, Plan, Tree};
+use crate::staging;
+use crate::supervise::service::Service;
+use crate::system::files::{self, Prepared};
+
+/// What is in place.
+#[derive(Debug)]
+pub struct Provisioned {
+    /// To be kept running.
+    pub services: Vec<Service>,
+    /// What each of them reads.
+    pub fingerprints: Fingerprints,
+    /// Directories whose owners are to be looked through before the services start.
+    pub trees: Vec<Tree>,
+}
+
+/// A number for all that a service reads, by the service's name: it changes with what is read.
+pub type Fingerprints = BTreeMap<&'static str, u64>;
+
+/// Puts everything in place. On an error no file was changed.
+pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Result<Provisioned> {
+    let Desired {
+        plan,
+        services,
+        host_name,
+        ..
+    } = desired;
+    make_directories(&plan.directories)?;
+    let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
+    let prepared = spawn_blocking(move || prepare(&files)).await??;
+    put(prepared)?;
+    if let Some(news) = kept.news {
+        tracing::info!(path = CERTIFICATE, "{news}");
+    }
+    if let Some((address, name)) = host_name
+        && let Err(error) = name_host(address, name)
+    {
+        tracing::warn!(
+            path = HOSTS_FILE,
+            "{HOSTS_FILE}: {error}; health probes will show in the log"
+        );
+    }
+    Ok(Provisioned {
+        fingerprints: services
+            .iter()
+            .map(|service| (service.name, fingerprint(service, &plan)))
+            .collect(),
+        trees: plan.trees,
+        services,
+    })
+}
+
+fn make_directories(directories: &[Directory]) -> io::Result<()> {
+    directories
+        .iter()
+        .try_for_each(|directory| files::directory(&directory.path, directory.owner, directory.mode))
+}
+
+/// Writes all files that differ, each beside its place: what takes time, and what can fail for want of space.
+fn prepare(files: &[File]) -> io::Result<Vec<Prepared>> {
+    let prepared = files
+        .iter()
+        .map(|file| files::prepare(&file.path, &file.bytes, file.owner, file.mode));
+    prepared.filter_map(Result::transpose).collect()
+}
+
+/// Puts them in place, in order.
+fn put(prepared: Vec<Prepared>) -> io::Result<()> {
+    let directories: BTreeSet<PathBuf> = prepared.into_iter().map(Prepared::put).collect::<io::Result<_>>()?;
+    directories
+        .iter()
+        .try_for_each(|directory| files::sync_directory(directory))
+}
+
+/// Gives an address a name. Without one for the health probe's, Postfix asks DNS at each greeting, which takes 10 s when DNS
+/// is dead.
+fn name_host(address: &str, name: &str) -> io::Result<()> {
+    let mut hosts = fs::OpenOptions::new().append(true).open(HOSTS_FILE)?;
+    writeln!(hosts, "{address}\t{name}")
+}
+
+/// Repairs owners, after another image, a backup or `cp -r`. Mailboxes may be large: they are gone through while mail flows
+/// already.
+pub async fn repair(trees: Vec<Tree>) {
+    let (beside, first): (Vec<Tree>, Vec<Tree>) = trees.into_iter().partition(|tree| tree.beside);
+    let repair = |trees: Vec<Tree>| spawn_blocking(move || trees.iter().for_each(repair_tree));
+    // A panic in there is logged; the services start all the same.
+    let _ = repair(first).await;
+    repair(beside);
+}
+
+fn repair_tree(Tree { path, owner, .. }: &Tree) {
+    match files::own(path, *owner) {
+        Ok(0) => {}
+        Ok(count) => {
+            let (path, user) = (path.display(), owner.user);
+            tracing::info!(%path, "Repaired: {count} files below {path} belong to {user} again");
+        }
+        Err(error) => tracing::warn!("Not repaired: {error}"),
+    }
+}
+
+/// Removes what an earlier PID 1 that was killed left unfinished: it may hold secrets.
+pub fn remove_leftovers(plan: &Plan) {
+    let stages = fs::read_dir(RUN_DIRECTORY).into_iter().flatten().flatten();
+    for entry in stages.filter(|entry| staging::is_staging(&entry.path())) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    let directories: BTreeSet<&Path> = plan.files.iter().filter_map(|file| file.path.parent()).collect();
+    directories.into_iter().for_each(files::remove_temporary);
+}
+
+/// Of the files that a service reads, the user's own among them, and of the certificate. Tables that were built count by
+/// their sources: some types have other bytes after each build.
+fn fingerprint(service: &Service, plan: &Plan) -> u64 {
+    let files = plan.files.iter().map(|file| (&file.path, &file.bytes));
+    let referenced = plan.referenced.iter().map(|(path, bytes)| (path, bytes));
+    let is_read = |path: &Path| service.reads.iter().any(|read| path.starts_with(read));
+    let mut hasher = DefaultHasher::new();
+    for file in files.chain(referenced).filter(|(path, _)| is_read(path)) {
+        file.hash(&mut hasher);
+    }
+    for path in [CERTIFICATE, KEY] {
+        fs::read(path).ok().hash(&mut hasher);
+    }
+    hasher.finish()
+}

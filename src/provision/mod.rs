@@ -1,0 +1,43 @@
+//! The road from the environment to files in place and services to run, one step after the other:
+//!
+//! 1. [`read`]: what is set, what the installed programs know, what this machine is. Reads only.
+//! 2. [`desired`]: everything that shall be, as values. Pure.
+//! 3. [`stage`]: the files in a scratch directory, tables built, checked by the daemons' own programs.
+//! 4. [`commit`]: what differs is swapped into place.
+//!
+//! Each step gets the value of the one before and hands its own on; none reads again what an earlier one has read. `check`
+//! and `render` end after the third, a start and a reload go all the way.
+
+pub mod commit;
+pub mod desired;
+pub mod notices;
+pub mod read;
+pub mod stage;
+
+use std::path::Path;
+
+use anyhow::Context;
+use tokio::task::spawn_blocking;
+
+pub use self::commit::{Fingerprints, Provisioned};
+pub use self::desired::{Desired, desired};
+pub use self::read::{Read, read};
+pub use self::stage::stage;
+use crate::certificates;
+use crate::layout::{CERTIFICATE, KEY, RUN_DIRECTORY};
+use crate::system::files::{self, Owner};
+use crate::system::processes::Processes;
+
+/// The last two steps, for a start and for a reload. On an error no file was changed.
+///
+/// The key of a new certificate is a matter of luck, 40 to 400 ms, as long as all the rest: it is made while the files are
+/// checked.
+pub async fn provision(desired: Desired, processes: &Processes) -> anyhow::Result<Provisioned> {
+    let hostname = desired.site.hostname.clone();
+    let keep = move || certificates::keep(Path::new(CERTIFICATE), Path::new(KEY), &hostname);
+    let certificate = spawn_blocking(keep);
+    files::directory(Path::new(RUN_DIRECTORY), Owner::ROOT, 0o755)?;
+    let staged = stage(&desired, Path::new(RUN_DIRECTORY), processes).await?;
+    let kept = certificate.await.context("the certificate's thread failed")??;
+    commit::commit(desired, staged, kept).await
+}

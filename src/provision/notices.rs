@@ -1,0 +1,92 @@
+//! What the log says at a start: what is configured, who is trusted and why, what would be lost. A reload says what is new
+//! in it.
+
+use std::path::Path;
+
+use super::read::Read;
+use crate::accounts::Account;
+use crate::facts::Facts;
+use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::trust::Trust;
+
+/// Lines for the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// What is configured, secrets hidden.
+    pub configured: Vec<String>,
+    /// How the settings were understood, and what deserves a thought.
+    pub notes: Vec<String>,
+    /// What will be lost, or not work, as things stand.
+    pub warnings: Vec<String>,
+    /// Who has a mailbox.
+    pub accounts: String,
+    /// How many settings were given besides the defaults.
+    pub given: usize,
+}
+
+/// All that there is to say.
+pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
+    let set = read.configured.iter().flat_map(|daemon| daemon.settings());
+    let configured = set.map(|set| {
+        let value = read.secrets.shown(&set.origin, &set.value);
+        format!("Configuring: {} = {value}", set.name).trim_end().to_owned()
+    });
+    let networks = format!("Configuring: mynetworks = {}", trust.mynetworks());
+    let of_daemons = read.configured.iter();
+    let of_daemons = of_daemons.flat_map(|daemon| daemon.warnings(&read.site, &read.facts));
+    let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+    Notices {
+        configured: configured.chain([networks]).collect(),
+        notes: read.notes.iter().chain(&trust.notes).cloned().collect(),
+        warnings: storage(&read.facts)
+            .into_iter()
+            .chain(of_daemons)
+            .chain(unnamed_probe(&read.facts))
+            .collect(),
+        accounts: format!(
+            "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
+            names.join(", ")
+        ),
+        given: read.configured.iter().map(|daemon| daemon.count()).sum(),
+    }
+}
+
+fn unnamed_probe(facts: &Facts) -> Option<String> {
+    let can_be_named = facts.probe_is_named || facts.hosts_can_be_written;
+    (!can_be_named).then(|| {
+        format!(
+            "/etc/hosts cannot be written; health probes will show in the log: give docker run --add-host \
+             healthcheck:{PROBE_ADDRESS}"
+        )
+    })
+}
+
+/// Mail that would be lost with the container.
+fn storage(facts: &Facts) -> Vec<String> {
+    let volumes = [
+        (MAIL_DIRECTORY, "all mail"),
+        (QUEUE_DIRECTORY, "accepted mail that is not delivered yet"),
+    ];
+    volumes
+        .into_iter()
+        .filter_map(|(path, what)| {
+            let place = match Path::new(path) {
+                path if !facts.mounts.contains(path) => "not on a volume",
+                path if facts.anonymous.contains(path) => "on a volume without a name, which no other container gets",
+                _ => return None,
+            };
+            Some(format!("Warning: {path} is {place}: {what} is lost with the container"))
+        })
+        .collect()
+}
+
+impl Notices {
+    /// All lines in their order.
+    pub fn lines(&self) -> impl Iterator<Item = &String> {
+        self.configured
+            .iter()
+            .chain(&self.notes)
+            .chain(&self.warnings)
+            .chain([&self.accounts])
+    }
+}

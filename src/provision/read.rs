@@ -1,0 +1,142 @@
+//! The first step: what is set, and what is there. Mistakes of the user's come back as one [`Report`], inside the error.
+
+use crate::daemon::{self, Configured, Daemon, Grammar};
+use crate::facts::Facts;
+use crate::layout::PRIMARY_DOMAIN_RECORD;
+use crate::report::{Mistake, Report};
+use crate::secrets::Secrets;
+use crate::settings::gather::{Gathered, gather};
+use crate::settings::reader::Checked;
+use crate::settings::table::{Table, Variable};
+use crate::settings::{Environment, Names, Reader, Values};
+use crate::site::Site;
+use crate::system::processes::Processes;
+use crate::values::network::Networks;
+
+/// What was read.
+#[derive(Debug)]
+pub struct Read {
+    /// The settings of the site.
+    pub site: Site,
+    /// The settings of each daemon, in the order of the list.
+    pub configured: Vec<Box<dyn Configured>>,
+    /// What this machine is.
+    pub facts: Facts,
+    /// What is never shown.
+    pub secrets: Secrets,
+    /// What a user should know about how the environment was understood.
+    pub notes: Vec<String>,
+}
+
+/// Reads everything.
+pub async fn read(
+    daemons: &[&'static dyn Daemon],
+    environment: &Environment,
+    processes: &Processes,
+) -> anyhow::Result<Read> {
+    let table = daemon::table(daemons);
+    let mut grammars = Vec::new();
+    for daemon in daemons {
+        grammars.push(daemon.learn(environment, &table, processes).await?);
+    }
+    let gathered = gather(environment, &table, &names(&grammars));
+    let (configured, checked) = settings(table, gathered, grammars)?;
+    let facts = Facts::gather(environment);
+    examined(configured, checked, facts)
+}
+
+fn names(grammars: &[Box<dyn Grammar>]) -> Vec<&dyn Names> {
+    grammars.iter().map(|grammar| &**grammar as &dyn Names).collect()
+}
+
+/// The settings of all rooms, each value right by itself.
+fn settings(
+    table: Table,
+    gathered: Gathered,
+    grammars: Vec<Box<dyn Grammar>>,
+) -> Result<(Vec<Box<dyn Configured>>, Checked), Report> {
+    let mut reader = Reader::new(table, gathered);
+    let checks = |variable: &'static Variable, canonical: &str| {
+        grammars
+            .iter()
+            .try_for_each(|grammar| grammar.check(variable, canonical))
+    };
+    reader.read_table(checks);
+    reader.sort_out(&names(&grammars));
+    let prefixes: Vec<&str> = grammars
+        .iter()
+        .flat_map(|grammar| grammar.prefixes())
+        .copied()
+        .collect();
+    let configured = grammars.into_iter().map(|grammar| grammar.read(&mut reader)).collect();
+    Ok((configured, reader.finish(&prefixes)?))
+}
+
+/// With all that is wrong in the whole.
+fn examined(mut configured: Vec<Box<dyn Configured>>, checked: Checked, facts: Facts) -> anyhow::Result<Read> {
+    let Checked {
+        values,
+        secrets,
+        mut notes,
+    } = checked;
+    let site = Site::of(&values)?;
+    let mut mistakes: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
+    for daemon in &mut configured {
+        mistakes.extend(daemon.examine(&site, &values)?);
+    }
+    if !mistakes.is_empty() {
+        return Err(Report::of(mistakes, &secrets).into());
+    }
+    let of_networks = site.networks.iter().flat_map(Networks::notes);
+    let of_daemons = configured.iter().flat_map(|daemon| daemon.notes());
+    notes = of_networks.chain(of_daemons).chain(notes).collect();
+    Ok(Read {
+        site,
+        configured,
+        facts,
+        secrets,
+        notes,
+    })
+}
+
+/// With another primary domain the short home directories would hand one user's mail to another.
+fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<Mistake> {
+    let recorded = facts
+        .recorded_domain
+        .as_ref()
+        .filter(|recorded| **recorded != site.domain)?;
+    let reason = format!(
+        "the mailboxes in /var/mail belong to {recorded}: set POSTFIX_MYDOMAIN={recorded}, or start with another volume \
+         (to hand them over to {} on purpose, remove {PRIMARY_DOMAIN_RECORD})",
+        site.domain
+    );
+    let origin = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.origin.clone());
+    Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::daemons::DAEMONS;
+
+    /// Parameters of a small Postfix.
+    const PARAMETERS: &str = "smtpd_client_connection_rate_limit = 0\nsmtp_tls_CAfile =\nbiff = yes\nmax_idle = 100s\n";
+
+    /// Reads an environment, with nothing else set and no facts.
+    pub(crate) fn read(pairs: &[(&str, &str)]) -> Read {
+        let environment: Environment = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let grammars = vec![crate::postfix::grammar(PARAMETERS, ""), crate::dovecot::grammar()];
+        let table = daemon::table(DAEMONS);
+        let gathered = gather(&environment, &table, &names(&grammars));
+        let (configured, checked) = settings(table, gathered, grammars).unwrap();
+        examined(configured, checked, Facts::default()).unwrap()
+    }
+
+    /// The settings of the site alone.
+    pub(crate) fn site(pairs: &[(&str, &str)]) -> Site {
+        read(pairs).site
+    }
+}

@@ -1,0 +1,188 @@
+//! What PID 1 does while the daemons run: it supervises them, reloads them, follows the networks, obeys signals and
+//! requests, and ends what is left at the end. Here the parts are wired together.
+//!
+//! Requests flow one way: signals, the control socket and changed networks ask for reloads; a reload, a stop and what the
+//! daemons' log lines mean are requests to the supervisor.
+
+mod networks;
+mod reload;
+pub mod sweep;
+
+use std::rc::Rc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+pub use self::networks::Networks;
+use self::reload::Reload;
+use crate::control::listener::{self, Asked as Question};
+use crate::control::{Answer, Request as Command};
+use crate::daemon::Daemon;
+use crate::logs::lines::Meaning;
+use crate::logs::{Configuration, Logs, Meanings};
+use crate::provision::notices::Notices;
+use crate::provision::{Desired, Fingerprints, Provisioned};
+use crate::settings::Environment;
+use crate::site::{OnFailure, Site};
+use crate::supervise::policy;
+use crate::supervise::{Limits, Output, Request, supervise};
+use crate::system::panics;
+use crate::system::processes::Processes;
+use crate::system::signals::Asked;
+
+/// The end of a reload: what was reloaded, or why nothing was.
+type Outcome = Result<String, String>;
+
+/// A wish for a reload, and where its outcome is awaited, if anywhere.
+type Wish = Option<oneshot::Sender<Outcome>>;
+
+/// What everything starts from, at the start and at each reload.
+#[derive(Clone)]
+pub struct Origin {
+    /// All daemons.
+    pub daemons: &'static [&'static dyn Daemon],
+    /// The environment.
+    pub environment: Environment,
+    /// The one owner of wait().
+    pub processes: Processes,
+    /// The running logs.
+    pub logs: Logs,
+}
+
+/// What the running daemons were given; a reload compares with it.
+pub struct InForce {
+    /// What each service reads.
+    pub fingerprints: Fingerprints,
+    /// What the log has said.
+    pub notices: Notices,
+    /// What daemons read at their start alone.
+    pub read_at_start: Vec<(&'static str, String)>,
+}
+
+impl InForce {
+    /// Before anything is in place.
+    pub fn new(desired: &Desired) -> InForce {
+        InForce {
+            fingerprints: Fingerprints::new(),
+            notices: desired.notices.clone(),
+            read_at_start: desired.read_at_start.clone(),
+        }
+    }
+}
+
+/// Keeps everything running until a stop. Returns the exit code.
+pub async fn serve(
+    origin: Origin,
+    provisioned: Provisioned,
+    mut in_force: InForce,
+    networks: Networks,
+    limits: Limits,
+    asked: UnboundedReceiver<Asked>,
+    meanings: Meanings,
+) -> u8 {
+    let (requests, requested) = unbounded_channel();
+    let (wishes, reloads) = unbounded_channel();
+    let (questions, questioned) = unbounded_channel();
+    if let Err(error) = listener::listen(questions) {
+        tracing::warn!("mailroom reload will not work: {error}");
+    }
+    spawn_local(answer(questioned, wishes.clone()));
+    spawn_local(understand(meanings, requests.clone()));
+    spawn_local(obey(asked, requests.clone(), wishes.clone(), origin.logs.clone()));
+    in_force.fingerprints = provisioned.fingerprints;
+    let (processes, output) = (origin.processes.clone(), Rc::new(origin.logs.clone()));
+    let networks = Rc::new(networks);
+    let environment = Rc::new(origin.environment.clone());
+    let following = panics::keep(move || {
+        let (networks, environment) = (Rc::clone(&networks), Rc::clone(&environment));
+        let wishes = wishes.clone();
+        async move { networks.follow(&environment, &wishes).await }
+    });
+    let reloading = spawn_local(Reload::new(origin, in_force, requests).serve(reloads));
+    // From then on nothing may open the doors again that the stop closes.
+    let stopping = move || {
+        following.abort();
+        reloading.abort();
+    };
+    let output: Rc<dyn Output> = output;
+    supervise(provisioned.services, limits, requested, stopping, processes, output).await
+}
+
+/// What the settings say about the supervisor. `reserved` is the part of the time for a stop that others need.
+pub fn limits(site: &Site, reserved: std::time::Duration) -> Limits {
+    Limits {
+        stop_budget: site.stop_timeout.saturating_sub(reserved),
+        on_failure: match site.on_failure {
+            OnFailure::Exit => policy::OnFailure::Exit,
+            OnFailure::Keep => policy::OnFailure::Keep,
+        },
+    }
+}
+
+/// What the settings say about the logs.
+pub fn configure_logs(desired: &Desired, logs: &Logs) -> anyhow::Result<()> {
+    let (site, trust) = (&desired.site, &desired.trust);
+    logs.configure(Configuration {
+        time_zone: jiff::tz::TimeZone::get(&site.time_zone)?,
+        host: site.hostname.split('.').next().unwrap_or_default().to_owned(),
+        gateways: trust.gateways.iter().map(ToString::to_string).collect(),
+        level: site.log_level,
+    });
+    Ok(())
+}
+
+impl Output for Logs {
+    fn follow(&self, service: &'static str, pipe: tokio::net::unix::pipe::Receiver) {
+        spawn_local(self.clone().follow(service, pipe));
+    }
+
+    fn repeat(&self, service: &'static str) {
+        self.repeat(service);
+    }
+}
+
+/// Hands on what signals ask for.
+async fn obey(
+    mut asked: UnboundedReceiver<Asked>,
+    requests: UnboundedSender<Request>,
+    wishes: UnboundedSender<Wish>,
+    logs: Logs,
+) {
+    while let Some(asked) = asked.recv().await {
+        match asked {
+            Asked::ReopenLogs => logs.reopen(),
+            Asked::Reload => drop(wishes.send(None)),
+            Asked::Stop => drop(requests.send(Request::Stop)),
+        }
+    }
+}
+
+/// Answers what comes by the control socket.
+async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSender<Wish>) {
+    while let Some(Question { request, answer }) = questions.recv().await {
+        match request {
+            Command::Reload => {
+                let (outcome, awaited) = oneshot::channel();
+                let _ = wishes.send(Some(outcome));
+                spawn_local(async move {
+                    let _ = answer.send(match awaited.await {
+                        Ok(Ok(done)) => Answer::Done(done),
+                        Ok(Err(why)) => Answer::Refused(why),
+                        Err(_) => Answer::Refused("the server is stopping".to_owned()),
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// Hands on what the daemons' log lines mean.
+async fn understand(mut meanings: Meanings, requests: UnboundedSender<Request>) {
+    while let Some((service, meaning)) = meanings.recv().await {
+        let _ = requests.send(match meaning {
+            Meaning::ReloadBegins => Request::ReloadBegins(service),
+            Meaning::Reloaded => Request::Reloaded(service),
+        });
+    }
+}

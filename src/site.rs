@@ -1,0 +1,194 @@
+//! What the site is: the settings that no daemon owns alone, as types. The variables that begin with `POSTFIX_` here have
+//! the names that the founding README gave them; Dovecot, the certificate and the question of trust follow them too.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Deserializer};
+
+use crate::settings::Values;
+use crate::settings::table::Variable;
+use crate::values::kind::Kind;
+use crate::values::network::Networks;
+
+/// The typed values. Envy fills them from what the reader has checked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Site {
+    /// `POSTFIX_MYHOSTNAME`.
+    #[serde(rename = "postfix_myhostname")]
+    pub hostname: String,
+    /// `POSTFIX_MYDOMAIN`, the primary domain.
+    #[serde(rename = "postfix_mydomain")]
+    pub domain: String,
+    /// `POSTFIX_MYNETWORKS`; `None` when unset, which is not the same as set to nothing.
+    #[serde(rename = "postfix_mynetworks")]
+    pub networks: Option<Networks>,
+    /// `POSTFIX_MESSAGE_SIZE_LIMIT` in bytes; 0 for no limit.
+    #[serde(rename = "postfix_message_size_limit")]
+    pub message_size_limit: u64,
+    /// `POSTFIX_INET_PROTOCOLS`.
+    #[serde(rename = "postfix_inet_protocols")]
+    pub protocols: Protocols,
+    /// `MAILROOM_TRUST_GATEWAY`.
+    #[serde(rename = "mailroom_trust_gateway")]
+    pub trust_gateway: bool,
+    /// `MAILROOM_ALLOW_OPEN_RELAY`.
+    #[serde(rename = "mailroom_allow_open_relay")]
+    pub allow_open_relay: bool,
+    /// `MAILROOM_STOP_TIMEOUT`.
+    #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
+    pub stop_timeout: Duration,
+    /// `MAILROOM_ON_FAILURE`.
+    #[serde(rename = "mailroom_on_failure")]
+    pub on_failure: OnFailure,
+    /// `MAILROOM_LOG_LEVEL`.
+    #[serde(rename = "mailroom_log_level", deserialize_with = "level")]
+    pub log_level: tracing::Level,
+    /// `TZ`.
+    #[serde(rename = "tz")]
+    pub time_zone: String,
+}
+
+/// `inet_protocols` (postconf(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocols {
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+    /// Both.
+    All,
+}
+
+/// What becomes of the container when a daemon has failed too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It ends.
+    Exit,
+    /// The daemon stays down, the others keep running.
+    Keep,
+}
+
+impl Site {
+    /// From checked values.
+    pub fn of(values: &Values) -> anyhow::Result<Site> {
+        envy::from_iter(values.pairs()).context("a checked value does not fit its type: this is a mistake in mailroom")
+    }
+}
+
+/// Whole seconds, as `Kind::Seconds` writes them.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_secs)
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
+}
+
+/// Words of `inet_protocols`; Dovecot's `listen` follows it.
+const PROTOCOLS: &[(&str, &str)] = &[
+    ("ipv4", "ipv4"),
+    ("ipv6", "ipv6"),
+    ("all", "all"),
+    ("ipv4, ipv6", "all"),
+    ("ipv4,ipv6", "all"),
+];
+
+const LEVELS: &[(&str, &str)] = &[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+];
+
+/// The variables of the site, in the order in which they are documented.
+pub static VARIABLES: &[Variable] = &[
+    Variable {
+        name: "POSTFIX_MYHOSTNAME",
+        kind: Kind::Domain,
+        default: "postfix.metabuilder.local",
+        help: "Name of this server: greeting, HELO, `Received`, certificate.",
+        parameter: Some("myhostname"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "POSTFIX_MYDOMAIN",
+        kind: Kind::Domain,
+        default: "metabuilder.local",
+        help: "Primary mail domain: its accounts log in by their short names too.",
+        parameter: Some("mydomain"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "POSTFIX_MYNETWORKS",
+        kind: Kind::Networks,
+        default_note: "the docker networks of this container, without their gateways",
+        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted; set to nothing, it alone is. `/file` and `type:table` reach Postfix alone.",
+        parameter: Some("mynetworks"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "POSTFIX_MESSAGE_SIZE_LIMIT",
+        kind: Kind::Number { unit: "bytes" },
+        default: "52428800",
+        help: "Largest message in bytes, 0 for no limit.",
+        parameter: Some("message_size_limit"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "POSTFIX_INET_PROTOCOLS",
+        kind: Kind::OneOf(PROTOCOLS),
+        default: "ipv4",
+        help: "Internet protocols of Postfix and of Dovecot.",
+        parameter: Some("inet_protocols"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_TRUST_GATEWAY",
+        kind: Kind::Switch,
+        default: "no",
+        help: "Trust the docker gateway and the container's own address too. Whoever reaches a published port may come \
+               from there: only where the ports are published on 127.0.0.1.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ALLOW_OPEN_RELAY",
+        kind: Kind::Switch,
+        default: "no",
+        help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions that let strangers relay.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_STOP_TIMEOUT",
+        kind: Kind::Seconds { min: 1, max: 3600 },
+        default: "9s",
+        help: "Time for a clean stop; docker kills after 10 s unless told otherwise.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ON_FAILURE",
+        kind: Kind::OneOf(&[("exit", "exit"), ("keep", "keep")]),
+        default: "exit",
+        help: "When a daemon has failed five times in two minutes: `exit` ends the container with code 1, `keep` leaves that daemon down and the other up.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOG_LEVEL",
+        kind: Kind::OneOf(LEVELS),
+        default: "info",
+        help: "Which of Mailroom's own lines are logged: those of this level and above. `debug` also says which variables were taken for those of Kubernetes services and docker links.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "TZ",
+        kind: Kind::TimeZone,
+        default: "UTC",
+        help: "Time zone of all log lines, such as `Europe/Berlin`.",
+        ..Variable::NEW
+    },
+];
