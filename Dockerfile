@@ -45,7 +45,7 @@ RUN groupadd --gid 5000 vmail && useradd --uid 5000 --gid 5000 --home-dir /var/m
         /etc/aliases /etc/aliases.db /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old \
         /var/lib/dpkg/*-old /var/log/* /var/spool/postfix/* /run/dovecot \
  && echo 'SYNC_CHROOT=' > /etc/default/postfix \
- && install -d /etc/dovecot/certs /var/lib/mailroom \
+ && install -d /etc/dovecot/certs /var/lib/mailroom /etc/mailroom/main.cf.d /etc/mailroom/master.cf.d /etc/mailroom/dovecot.d \
  && ln -s /run/mailroom/dovecot/dovecot.conf /etc/dovecot/dovecot.conf \
  && ln -s /usr/local/bin/mailroom /healthcheck \
  && ln -s /usr/local/bin/mailroom /healthcheck.sh

@@ -158,8 +158,12 @@ pub trait Checker: fmt::Debug {
 pub struct Findings {
     /// Files that were built.
     pub built: Vec<Built>,
+    /// Lines, by file and number from 1, that are not written.
+    pub left_out: Vec<(std::path::PathBuf, usize)>,
     /// Ports that the settings close: they are not probed.
     pub closed_ports: Vec<u16>,
+    /// What will not work, as things stand.
+    pub warnings: Vec<String>,
 }
 
 /// A file that a daemon's program has built.

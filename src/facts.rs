@@ -1,18 +1,22 @@
 //! What this machine is: its addresses and gateways, the orchestrator, the state found on the volumes. Reads only.
 
+pub mod rights;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
+use self::rights::Rights;
 use crate::accounts::Hashes;
-use crate::layout::{HOSTS_FILE, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::certificates;
+use crate::layout::{HOSTS_FILE, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
 use crate::settings::Environment;
-use crate::system::proc;
+use crate::system::{beneath, proc};
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +39,16 @@ pub struct Facts {
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
     pub anonymous: BTreeSet<PathBuf>,
+    /// What lies where a certificate is looked for.
+    pub certificate: certificates::Found,
+    /// Volumes that cannot be written.
+    pub read_only: BTreeSet<PathBuf>,
     /// Bytes that are free for the queue.
     pub queue_space: Option<u64>,
+    /// Why there is no IPv6 here, where there is none.
+    pub no_ipv6: Option<String>,
+    /// What this process may do.
+    pub rights: Rights,
 }
 
 impl Facts {
@@ -48,10 +60,13 @@ impl Facts {
         let interfaces = interfaces();
         gateways.extend(presumed_gateways(&interfaces, &gateways));
         Facts {
+            no_ipv6: no_ipv6(&interfaces),
+            rights: Rights::gather(),
             interfaces,
             gateways,
             kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
-            recorded_domain: fs::read_to_string(PRIMARY_DOMAIN_RECORD)
+            // The owner of the mailboxes could put a link there.
+            recorded_domain: beneath::read_text(Path::new(PRIMARY_DOMAIN_RECORD))
                 .ok()
                 .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
@@ -59,11 +74,21 @@ impl Facts {
             hashes: Hashes::kept(),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
+            certificate: certificates::look(),
+            read_only: VOLUMES
+                .iter()
+                .filter(|path| is_read_only(path))
+                .map(PathBuf::from)
+                .collect(),
             queue_space: statvfs(QUEUE_DIRECTORY)
                 .ok()
                 .map(|found| found.blocks_available() * found.fragment_size()),
         }
     }
+}
+
+fn is_read_only(path: &str) -> bool {
+    statvfs(path).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Whether an address has a line in /etc/hosts, which is looked up before DNS.
@@ -90,6 +115,21 @@ fn interfaces() -> Vec<IpNet> {
         })
         .filter(|net| !net.addr().is_loopback() && !is_link_local(net.addr()))
         .collect()
+}
+
+/// A kernel may have no IPv6 at all; with `disable_ipv6=1` it has sockets, and no address for them.
+fn no_ipv6(interfaces: &[IpNet]) -> Option<String> {
+    let error = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).err()?;
+    let has_address = interfaces.iter().any(|net| net.addr().is_ipv6());
+    let is_off = fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6").is_ok_and(|word| word.trim() == "1");
+    let why = || {
+        if is_off {
+            "net.ipv6.conf.all.disable_ipv6 is 1".to_owned()
+        } else {
+            error.to_string()
+        }
+    };
+    (!has_address).then(why)
 }
 
 /// Of several docker networks only one has a default route, and each a gateway: its first address, unless configured otherwise.

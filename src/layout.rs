@@ -8,10 +8,24 @@ pub const QUEUE_DIRECTORY: &str = "/var/spool/postfix";
 pub const MAIL_DIRECTORY: &str = "/var/mail";
 /// Uid and gid of the account vmail, owner of all mailboxes.
 pub const VMAIL_UID: u32 = 5000;
-/// The certificate of both daemons: its directory is a volume.
+/// The directory of certificate and key: a volume.
+pub const CERTIFICATE_DIRECTORY: &str = "/etc/dovecot/certs";
+/// For state that has no other place: a volume.
+pub const STATE_DIRECTORY: &str = "/var/lib/mailroom";
+/// The volumes, in the order in which they are locked.
+pub const VOLUMES: [&str; 5] = [
+    MAIL_DIRECTORY,
+    QUEUE_DIRECTORY,
+    POSTFIX_CONFIG_DIRECTORY,
+    CERTIFICATE_DIRECTORY,
+    STATE_DIRECTORY,
+];
+/// The certificate of both daemons.
 pub const CERTIFICATE: &str = "/etc/dovecot/certs/dovecot.crt";
 /// The certificate's key.
 pub const KEY: &str = "/etc/dovecot/certs/dovecot.key";
+/// What both daemons serve of a pair that is not ours: its chain and its key, in one file.
+pub const SERVED_CERTIFICATE: &str = "/run/mailroom/certificate.pem";
 /// What is rendered anew at every start and needs no volume.
 pub const RUN_DIRECTORY: &str = "/run/mailroom";
 /// Dovecot's own sockets and pid file.
@@ -22,11 +36,15 @@ pub const USERS_FILE: &str = "/run/mailroom/dovecot/users";
 pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
 /// Where Postfix hands mail to Dovecot, for accounts whose delivery is Dovecot's.
 pub const LMTP_SOCKET: &str = "/var/spool/postfix/private/dovecot-lmtp";
+/// Our own lookup tables: beside the user's, which lie in the volume or wherever they are mounted.
+pub const POSTFIX_TABLES: &str = "/run/mailroom/postfix-tables";
 /// The login at the relay host.
-pub const RELAY_LOGIN: &str = "/etc/postfix/relay_login";
+pub const RELAY_LOGIN: &str = "/run/mailroom/postfix-tables/relay_login";
 /// Where the primary domain is recorded, beside the mail that belongs to it.
 pub const PRIMARY_DOMAIN_RECORD: &str = "/var/mail/.mailroom-domain";
 /// Names of addresses, which are looked up before DNS (hosts(5)).
 pub const HOSTS_FILE: &str = "/etc/hosts";
 /// Source address of the health probes: their sessions leave no log lines.
 pub const PROBE_ADDRESS: &str = "127.0.0.9";
+/// The same where IPv6 alone is served: there is one loopback address, and other local clients have it too.
+pub const PROBE_ADDRESS_IPV6: &str = "::1";

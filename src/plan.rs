@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::secrets::Secrets;
 use crate::system::files::Owner;
+use crate::system::owners::Without;
 
 /// A directory with its owner and mode; its contents are left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Tree {
     pub path: PathBuf,
     /// Whose it is.
     pub owner: Owner,
+    /// Permission bits that nothing in it has.
+    pub without: Without,
     /// It may be large: it is gone through while the services run already.
     pub beside: bool,
 }
@@ -63,6 +66,8 @@ pub struct Plan {
     pub files: Vec<File>,
     /// Those of the files that are sources of lmdb tables: `postmap` makes `<path>.lmdb` of each.
     pub tables: Vec<PathBuf>,
+    /// Files that are written at every start, with the directory for drop-in files that takes the user's own.
+    pub drop_ins: Vec<(PathBuf, PathBuf)>,
     /// Files of the user's own that a daemon reads, with what they hold: when one changes the daemon is reloaded.
     pub referenced: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -83,10 +88,11 @@ impl Plan {
     }
 
     /// Adds a directory in which everything has one owner.
-    pub fn tree(&mut self, path: impl Into<PathBuf>, owner: Owner, beside: bool) {
+    pub fn tree(&mut self, path: impl Into<PathBuf>, owner: Owner, without: Without, beside: bool) {
         self.trees.push(Tree {
             path: path.into(),
             owner,
+            without,
             beside,
         });
     }
@@ -105,6 +111,7 @@ impl Plan {
         self.trees.extend(other.trees);
         self.files.extend(other.files);
         self.tables.extend(other.tables);
+        self.drop_ins.extend(other.drop_ins);
         self.referenced.extend(other.referenced);
     }
 

@@ -3,11 +3,12 @@
 //! A probe connects, asks where the protocol has the client ask first, reads one line and compares it. It blocks:
 //! callers run it on a thread that may. It cannot say whether a service would do more than its first answer shows.
 
+mod processes;
 mod tls;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
+
+use crate::system::proc;
 
 /// Time for each step of a probe. docker gives the whole check 10 s.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -45,6 +48,19 @@ pub enum Probe {
         /// What the first line begins with, where the server speaks first.
         greeting: Option<String>,
     },
+    /// A unix socket whose server closes a connection on which its client has nothing to say. The kernel accepts for a
+    /// process that is stopped or hangs, but it does not close.
+    Farewell {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A main process and its children, of which none may be stopped (SIGSTOP).
+    Processes {
+        /// The file in which the main process keeps its id.
+        pid_file: PathBuf,
+        /// The main process's name (proc_pid_comm(5)).
+        process: String,
+    },
 }
 
 /// A TCP port and the greeting expected there.
@@ -60,15 +76,28 @@ pub struct Greeting {
     pub goodbye: String,
     /// TLS from the first byte.
     pub tls: bool,
+    /// How many sessions it can have at once, where it is known.
+    pub most: Option<Most>,
+}
+
+/// The most sessions that a port can have at once. With one more the port is busy, and not dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Most {
+    /// How many.
+    pub sessions: usize,
+    /// The variable that says so.
+    pub variable: String,
 }
 
 impl Probe {
     /// Asks. An error says what was answered instead, or that nothing was.
     pub fn ask(&self) -> io::Result<()> {
         match self {
-            Probe::Greeting(greeting) => greet(greeting),
+            Probe::Greeting(greeting) => greet(greeting).map_err(|error| busy(greeting, error)),
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
+            Probe::Farewell { path } => closes(path),
+            Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }
 }
@@ -80,7 +109,8 @@ impl fmt::Display for Probe {
             Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
                 write!(f, "port {}", address.port())
             }
-            Probe::Socket { path, .. } => write!(f, "{}", path.display()),
+            Probe::Socket { path, .. } | Probe::Farewell { path } => write!(f, "{}", path.display()),
+            Probe::Processes { process, .. } => write!(f, "the processes of {process}"),
         }
     }
 }
@@ -94,6 +124,24 @@ pub fn reason(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "closed without a greeting".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Whether an error of [`Probe::ask`] says that all processes have a client each: later ones wait, and are served.
+pub fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
+/// No greeting in time: dead, unless there are as many sessions as there can be.
+fn busy(port: &Greeting, error: io::Error) -> io::Error {
+    let is_late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    let Some(Most { sessions, variable }) = port.most.as_ref().filter(|_| is_late) else {
+        return error;
+    };
+    if proc::accepted_connections(port.address.port()) < *sessions {
+        return error;
+    }
+    let text = format!("all {sessions} processes have a client, others wait: raise {variable}");
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
 /// Connects and waits for the greeting.
@@ -140,6 +188,15 @@ fn accepts(path: &Path, greeting: Option<&str>) -> io::Result<()> {
     greeting.map_or(Ok(()), |greeting| {
         expect(&first_line(UnixStream::from(socket))?, greeting)
     })
+}
+
+/// Connects to a unix socket, says nothing, and waits until the server closes; what it says before does not matter.
+fn closes(path: &Path) -> io::Result<()> {
+    let socket = socket_with_patience(AddressFamily::Unix)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.shutdown(Shutdown::Write)?;
+    io::copy(&mut stream.take(LONGEST_GREETING), &mut io::sink()).map(drop)
 }
 
 fn first_line(stream: impl Read) -> io::Result<String> {
@@ -212,6 +269,7 @@ mod tests {
             begins: "220".into(),
             goodbye: "QUIT".into(),
             tls: false,
+            most: None,
         })
     }
 
@@ -246,6 +304,47 @@ mod tests {
         assert!(http(serve(b"220 mail 200\r\n")).ask().is_err());
         assert_eq!(trouble(&http("127.0.0.1:1".parse().unwrap())), "nobody listens");
         assert_eq!(http("127.0.0.1:8080".parse().unwrap()).to_string(), "port 8080");
+    }
+
+    #[test]
+    fn a_server_that_does_not_close_is_dead() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rewrite");
+        let probe = Probe::Farewell { path: path.clone() };
+        assert_eq!(trouble(&probe), "does not exist");
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(trouble(&probe), "no answer within 3 s", "the kernel alone accepts");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.write_all(b"protocol\0x\0\0");
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        assert!(probe.ask().is_ok());
+    }
+
+    #[test]
+    fn a_port_with_as_many_sessions_as_it_can_have_is_busy() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let probe = |sessions| {
+            let Probe::Greeting(port) = greeting(address, None) else {
+                unreachable!()
+            };
+            let variable = "LIMIT".to_owned();
+            let most = Some(Most { sessions, variable });
+            Probe::Greeting(Greeting { most, ..port })
+        };
+        let _client = TcpStream::connect(address).unwrap();
+        let _served = listener.accept().unwrap();
+        assert!(!is_busy(&probe(2).ask().unwrap_err()), "one of two is free");
+        let error = probe(1).ask().unwrap_err();
+        assert!(is_busy(&error));
+        assert_eq!(
+            reason(&error),
+            "all 1 processes have a client, others wait: raise LIMIT"
+        );
     }
 
     #[test]

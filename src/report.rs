@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::secrets::{Secrets, shown};
+use crate::values::words;
 
 /// One wrong variable, or one wrong line of a drop-in file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,45 @@ impl Mistake {
     }
 }
 
+/// Adds objections to what is wrong anyway, without those that follow from it.
+pub fn add(mistakes: &mut Vec<Mistake>, objections: Vec<Mistake>) {
+    let wrong: Vec<String> = mistakes.iter().map(|mistake| mistake.variable.clone()).collect();
+    for objection in objections {
+        if wrong.contains(&objection.variable) {
+            continue;
+        }
+        match wrong.iter().position(|name| names(&objection.reason, name)) {
+            Some(at) => {
+                let said = format!("; {} is judged when this is right", objection.variable);
+                let reason = &mut mistakes[at].reason;
+                if !reason.contains(&said) {
+                    reason.push_str(&said);
+                }
+            }
+            None => mistakes.push(objection),
+        }
+    }
+}
+
+/// Whether a reason names a variable, or the one that its file stands for.
+fn names(reason: &str, variable: &str) -> bool {
+    let base = variable.strip_suffix("_FILE").unwrap_or(variable);
+    let mut words = reason.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    !variable.is_empty() && words.any(|word| word == variable || word == base)
+}
+
+/// What is right in itself, and cannot be on this machine. In words, as a [`Mistake`]'s reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable(pub String);
+
+impl std::error::Error for Unusable {}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// All mistakes of an environment; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report(pub Vec<Mistake>);
@@ -37,8 +77,8 @@ impl Report {
         // Several programs of a daemon warn of the same.
         mistakes.dedup();
         let hide = |mistake: Mistake| Mistake {
+            reason: secrets.hide(&words::with_likely_cause(mistake.reason, &mistake.value)),
             value: secrets.shown(&mistake.variable, &mistake.value),
-            reason: secrets.hide(&mistake.reason),
             variable: mistake.variable,
         };
         Report(mistakes.into_iter().map(hide).collect())
@@ -100,5 +140,25 @@ mod tests {
         assert!(!text.contains("hunter") && !text.contains("<hidden>2"), "{text}");
         assert!(text.contains("DOVECOT_DOVEADM_PASSWORD=<hidden>"), "{text}");
         assert!(text.contains("MAILROOM_GATE=<hidden>"), "the table says so: {text}");
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_left_out() {
+        let mut mistakes = vec![
+            Mistake::new("MAILROOM_RELAYHOST_PASSWORD_FILE", "/x", "names a file that is empty"),
+            Mistake::new("POSTFIX_BIFF", "maybe", "must be yes or no"),
+        ];
+        add(
+            &mut mistakes,
+            vec![
+                Mistake::new("MAILROOM_RELAYHOST_USERNAME", "me", "needs MAILROOM_RELAYHOST_PASSWORD"),
+                Mistake::new("POSTFIX_BIFF", "no", "is odd"),
+                Mistake::new("POSTFIX_X", "1", "does not exist"),
+            ],
+        );
+        let names: Vec<&str> = mistakes.iter().map(|mistake| &*mistake.variable).collect();
+        assert_eq!(names, ["MAILROOM_RELAYHOST_PASSWORD_FILE", "POSTFIX_BIFF", "POSTFIX_X"]);
+        let said = "names a file that is empty; MAILROOM_RELAYHOST_USERNAME is judged when this is right";
+        assert_eq!(mistakes[0].reason, said);
     }
 }

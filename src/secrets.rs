@@ -44,13 +44,57 @@ impl Secrets {
             .any(|secret| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()))
     }
 
-    /// A text without any of the values, the longest first: one may hold another.
+    /// A text without any of the values, the longest first: one may hold another. One of a few letters stands in every
+    /// sentence: a mask there would hide the sentence and show the secret.
     pub fn hide(&self, text: &str) -> String {
-        let mut values: Vec<&String> = self.values.iter().collect();
+        if self.values.contains(text) {
+            return HIDDEN.to_owned();
+        }
+        self.hide_those(text, |value| value.len() >= SHORT)
+    }
+
+    fn hide_those(&self, text: &str, which: impl Fn(&str) -> bool) -> String {
+        let mut values: Vec<&String> = self.values.iter().filter(|value| which(value)).collect();
         values.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         values
             .into_iter()
             .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+    }
+
+    /// A configuration file without the secrets that were put into it, by the places where they were: a setting whose name
+    /// says so, or above which stands a variable that holds one. The same letters elsewhere stay, for a mask there would show
+    /// what is behind it. What cannot be a word is hidden everywhere.
+    pub fn hide_in_file(&self, text: &str) -> String {
+        let (mut is_below, mut lines) = (false, String::new());
+        for line in text.lines() {
+            if let Some(comment) = line.trim_start().strip_prefix("# ") {
+                is_below |= self.names.contains(comment);
+            } else if !line.trim_start().starts_with("-o ") && !line.contains('=') {
+                is_below &= line.contains(char::is_whitespace) || line.is_empty();
+            }
+            lines.push_str(&self.line(line, is_below));
+            lines.push('\n');
+            let is_setting = line.contains('=') && !line.trim_start().starts_with(['#', '-']);
+            is_below &= !is_setting;
+        }
+        self.hide_those(&lines, |value| {
+            value.len() > SHORT && value.contains(char::is_alphabetic) && !value.chars().all(char::is_alphabetic)
+        })
+    }
+
+    /// One line of it.
+    fn line(&self, line: &str, is_below: bool) -> String {
+        let Some((name, value)) = line.split_once('=').filter(|_| !line.trim_start().starts_with('#')) else {
+            return line.to_owned();
+        };
+        let bare = value.trim().trim_end_matches('}').trim_end();
+        let is_ours = is_below && (!line.trim_start().starts_with('-') || self.values.contains(bare));
+        let own_name = name.trim().trim_start_matches("-o").trim_start_matches([' ', '{']);
+        if bare.is_empty() || !(is_ours || is_secret(own_name, bare)) {
+            return line.to_owned();
+        }
+        let blank = if value.starts_with(' ') { " " } else { "" };
+        format!("{name}={blank}{HIDDEN}")
     }
 
     /// A variable's value as it may appear in a report or a log: hidden as a whole where the variable is secret, otherwise
@@ -63,6 +107,9 @@ impl Secrets {
         }
     }
 }
+
+/// A secret of fewer letters is hidden where it stands alone.
+const SHORT: usize = 4;
 
 /// What the name of a secret ends with.
 const SECRET: [&str; 6] = ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY"];
@@ -126,14 +173,33 @@ mod tests {
     #[test]
     fn a_secret_within_a_secret_is_hidden() {
         let mut secrets = Secrets::default();
-        for value in ["abc", "xabcx", ""] {
+        for value in ["abcd", "xabcdx", ""] {
             secrets.add_value(value);
         }
-        assert_eq!(secrets.hide("a xabcx abc"), "a <hidden> <hidden>");
-        assert!(secrets.occur_in(b"1abc2") && !secrets.occur_in(b"ab"));
+        assert_eq!(secrets.hide("a xabcdx abcd"), "a <hidden> <hidden>");
+        assert!(secrets.occur_in(b"1abcd2") && !secrets.occur_in(b"ab"));
         secrets.add_name("POSTFIX_MYHOSTNAME");
         assert_eq!(secrets.shown("POSTFIX_MYHOSTNAME", "x"), "<hidden>");
-        assert_eq!(secrets.shown("POSTFIX_OTHER", "1 abc"), "1 <hidden>");
+        assert_eq!(secrets.shown("POSTFIX_OTHER", "1 abcd"), "1 <hidden>");
+    }
+
+    #[test]
+    fn a_mask_does_not_show_what_is_behind_it() {
+        let mut secrets = Secrets::default();
+        for value in ["postfix", "a", "static:me:hunter2-x", "pw-of-1-line"] {
+            secrets.add_value(value);
+        }
+        secrets.add_name("POSTFIX_SYSLOG_NAME");
+        secrets.add_name("MAILROOM_MASTER_SMTP_UNIX_SYSLOG_NAME");
+        let text = "myhostname = postfix.example.org\n# POSTFIX_SYSLOG_NAME\nsyslog_name = postfix\nmail_name = \
+                    postfix\nx_password = postfix\n# MAILROOM_MASTER_SMTP_UNIX_SYSLOG_NAME\nsmtp unix - - n - - \
+                    smtp\n    -o a=b\n    -o { syslog_name = postfix }\n# c\nz = pw-of-1-line\n";
+        let shown = "myhostname = postfix.example.org\n# POSTFIX_SYSLOG_NAME\nsyslog_name = <hidden>\nmail_name = \
+                     postfix\nx_password = <hidden>\n# MAILROOM_MASTER_SMTP_UNIX_SYSLOG_NAME\nsmtp unix - - n - - \
+                     smtp\n    -o a=b\n    -o { syslog_name = <hidden>\n# c\nz = <hidden>\n";
+        assert_eq!(secrets.hide_in_file(text), shown);
+        assert_eq!(secrets.hide("must be a name"), "must be a name", "a short one");
+        assert_eq!(secrets.hide("a"), HIDDEN);
     }
 
     #[test]

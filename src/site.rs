@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Deserializer};
 
+use crate::certificates;
 use crate::settings::Values;
 use crate::settings::table::Variable;
 use crate::values::kind::Kind;
@@ -27,9 +28,15 @@ pub struct Site {
     /// `POSTFIX_MESSAGE_SIZE_LIMIT` in bytes; 0 for no limit.
     #[serde(rename = "postfix_message_size_limit")]
     pub message_size_limit: u64,
+    /// `POSTFIX_RECIPIENT_DELIMITER`: each of these signs ends a user's name.
+    #[serde(rename = "postfix_recipient_delimiter")]
+    pub recipient_delimiter: String,
     /// `POSTFIX_INET_PROTOCOLS`.
     #[serde(rename = "postfix_inet_protocols")]
     pub protocols: Protocols,
+    /// `MAILROOM_CERTIFICATE_NAMES`.
+    #[serde(rename = "mailroom_certificate_names", deserialize_with = "words")]
+    pub more_names: Vec<String>,
     /// `MAILROOM_TRUST_GATEWAY`.
     #[serde(rename = "mailroom_trust_gateway")]
     pub trust_gateway: bool,
@@ -39,6 +46,9 @@ pub struct Site {
     /// `MAILROOM_STOP_TIMEOUT`.
     #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
     pub stop_timeout: Duration,
+    /// `MAILROOM_WAIT_FOR_VOLUMES`.
+    #[serde(rename = "mailroom_wait_for_volumes", deserialize_with = "seconds")]
+    pub wait_for_volumes: Duration,
     /// `MAILROOM_ON_FAILURE`.
     #[serde(rename = "mailroom_on_failure")]
     pub on_failure: OnFailure,
@@ -77,6 +87,21 @@ impl Site {
     pub fn of(values: &Values) -> anyhow::Result<Site> {
         envy::from_iter(values.pairs()).context("a checked value does not fit its type: this is a mistake in mailroom")
     }
+
+    /// For whom a certificate is made.
+    pub fn certificate_names(&self) -> certificates::Names {
+        certificates::Names {
+            hostname: self.hostname.clone(),
+            more: self.more_names.clone(),
+        }
+    }
+}
+
+/// Separated by commas, as `Kind::Hosts` writes them.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    Ok(words.map(str::to_owned).collect())
 }
 
 /// Whole seconds, as `Kind::Seconds` writes them.
@@ -141,11 +166,26 @@ pub static VARIABLES: &[Variable] = &[
         ..Variable::NEW
     },
     Variable {
+        name: "POSTFIX_RECIPIENT_DELIMITER",
+        kind: Kind::Text,
+        default: "+",
+        help: "Signs that may stand between a user's name and an extension, as in `user+lists@`; set to nothing, there are none. Dovecot follows.",
+        parameter: Some("recipient_delimiter"),
+        ..Variable::NEW
+    },
+    Variable {
         name: "POSTFIX_INET_PROTOCOLS",
         kind: Kind::OneOf(PROTOCOLS),
         default: "ipv4",
         help: "Internet protocols of Postfix and of Dovecot.",
         parameter: Some("inet_protocols"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_CERTIFICATE_NAMES",
+        kind: Kind::Hosts,
+        default_note: "none",
+        help: "More names for the self-signed certificate, such as network aliases: `smtp, mail.example.net, 10.0.0.5`.",
         ..Variable::NEW
     },
     Variable {
@@ -168,6 +208,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Seconds { min: 1, max: 3600 },
         default: "9s",
         help: "Time for a clean stop; docker kills after 10 s unless told otherwise.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_WAIT_FOR_VOLUMES",
+        kind: Kind::Seconds { min: 0, max: 3600 },
+        default: "5s",
+        help: "Time for another container that uses the same volumes to end, before this one gives up; `60s` for updates that start the new one first.",
         ..Variable::NEW
     },
     Variable {

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
+use crate::system::files::explained;
+
 /// What a scratch directory's name begins with.
 const PREFIX: &str = "stage-";
 
@@ -30,7 +32,8 @@ pub struct Staging(TempDir);
 impl Staging {
     /// Makes one below `parent`.
     pub fn below(parent: &Path) -> io::Result<Staging> {
-        tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map(Staging)
+        let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+        made.map(Staging).map_err(|error| explained(parent, error))
     }
 
     /// Where a file is staged that belongs to `path`.
@@ -54,7 +57,7 @@ impl Staging {
         if let Some(directory) = staged.parent() {
             fs::create_dir_all(directory)?;
         }
-        fs::write(&staged, bytes)?;
+        fs::write(&staged, bytes).map_err(|error| explained(&staged, error))?;
         let file = fs::File::options().write(true).open(&staged)?;
         file.set_modified(SystemTime::now() - BACK_DATED)
     }

@@ -8,16 +8,23 @@ pub mod reload;
 pub mod render;
 pub mod run;
 
-use crate::report::Report;
+use crate::certificates;
+use crate::report::{Report, Unusable};
 
 /// EX_USAGE (sysexits.h): the environment is wrong.
 const EXIT_USAGE: u8 = 64;
 /// EX_CONFIG (sysexits.h): what was found on disk, or what the daemons' own programs say of the configuration.
 const EXIT_CONFIG: u8 = 78;
 
-/// Mistakes of the user's are a report and an exit code of their own.
+/// Mistakes of the user's are a report, and an exit code that says whether a variable is among them; what this machine cannot
+/// do is a sentence.
 fn refuse(error: anyhow::Error) -> anyhow::Result<u8> {
+    if let Some(unusable) = error.downcast_ref::<Unusable>() {
+        eprintln!("mailroom: {unusable}");
+        return Ok(EXIT_CONFIG);
+    }
     let report = error.downcast::<Report>()?;
     eprintln!("mailroom: {report}");
-    Ok(EXIT_USAGE)
+    let is_on_disk = report.0.iter().all(certificates::is_about);
+    Ok(if is_on_disk { EXIT_CONFIG } else { EXIT_USAGE })
 }

@@ -9,7 +9,7 @@ use anyhow::bail;
 use similar::TextDiff;
 
 use super::decide;
-use crate::layout::USERS_FILE;
+use crate::layout::{RELAY_LOGIN, USERS_FILE};
 use crate::plan::File;
 use crate::secrets::{HIDDEN, Secrets};
 use crate::settings::Environment;
@@ -74,9 +74,18 @@ fn difference(file: &File, old: &[u8], mode: Option<u32>) -> String {
 
 /// Without secrets, and without the hashes of passwords.
 fn shown(path: &Path, text: &str, secrets: &Secrets) -> String {
-    let text = secrets.hide(text);
+    if path == Path::new(RELAY_LOGIN) {
+        let line = |line: &str| match line
+            .split_once(' ')
+            .and_then(|(host, login)| Some((host, login.split_once(':')?.0)))
+        {
+            Some((host, user)) if !line.starts_with('#') => format!("{host} {user}:{HIDDEN}\n"),
+            _ => format!("{line}\n"),
+        };
+        return text.lines().map(line).collect();
+    }
     if path != Path::new(USERS_FILE) {
-        return text;
+        return secrets.hide_in_file(text);
     }
     let line = |line: &str| match line
         .split_once(':')

@@ -10,7 +10,9 @@ use tracing::Instrument;
 
 use super::{EXIT_CONFIG, refuse};
 use crate::daemons::DAEMONS;
+use crate::facts::rights::Rights;
 use crate::logs::{Logs, Meanings};
+use crate::provision::volumes::{self, Locked};
 use crate::provision::{self, Desired, Provisioned, Read, commit, desired, provision, read};
 use crate::report::Report;
 use crate::server::sweep::{SWEEP, sweep};
@@ -31,6 +33,10 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
     signals::block_signals()?;
     panics::install_hook();
     processes::drop_inherited_descriptors();
+    if let Some(reason) = Rights::gather().refusal() {
+        eprintln!("mailroom: {reason}");
+        return Ok(EXIT_CONFIG);
+    }
     let signals = Signals::register()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -60,7 +66,9 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
         processes: processes.clone(),
         logs: logs.clone(),
     };
-    let outcome = start(origin, &read, asked, meanings).await;
+    // The locks outlast the sweep: until then something may still write.
+    let mut locked = Locked::default();
+    let outcome = start(origin, read, &mut locked, asked, meanings).await;
     sweep(&processes).await;
     if outcome.as_ref().is_ok_and(|code| *code == 0) {
         tracing::info!("Mail server stopped");
@@ -72,32 +80,50 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
 /// Provisions and serves; a stop while provisioning ends it there.
 async fn start(
     origin: Origin,
-    read: &Read,
+    read: Read,
+    locked: &mut Locked,
     mut asked: UnboundedReceiver<Asked>,
     meanings: Meanings,
 ) -> anyhow::Result<u8> {
-    let desired = desired(read)?;
-    server::configure_logs(&desired, &origin.logs)?;
-    tracing::info!("Starting Postfix SMTP server configuration...");
-    desired.notices.lines().for_each(|line| tracing::info!("{line}"));
-    commit::remove_leftovers(&desired.plan);
-    let in_force = InForce::new(&desired);
-    let provisioned = tokio::select! {
-        provisioned = put_in_place(desired, &origin.processes) => provisioned,
+    let begun = tokio::select! {
+        begun = prepare(&origin, read, locked) => begun,
         () = stop_asked(&mut asked) => return Ok(0),
     };
-    let provisioned = match provisioned {
+    let (read, in_force, provisioned) = match begun {
         Err(error) if !error.is::<Report>() => {
             tracing::error!("Cannot start: {error:#}");
             return Ok(EXIT_CONFIG);
         }
-        provisioned => provisioned?,
+        begun => begun?,
     };
     let networks = Networks::of(&read.facts);
     // The sweep and the last lines have their part of the time for a stop.
     let reserved = (SWEEP + FLUSH).min(read.site.stop_timeout / 4);
     let limits = server::limits(&read.site, reserved);
     Ok(server::serve(origin, provisioned, in_force, networks, limits, asked, meanings).await)
+}
+
+/// Everything until the services start.
+async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow::Result<(Read, InForce, Provisioned)> {
+    let mut desired = desired(&read)?;
+    server::configure_logs(&desired, &origin.logs)?;
+    *locked = volumes::lock(read.site.wait_for_volumes).await?;
+    if locked.after_others {
+        (read, desired) = again(origin).await?;
+    }
+    tracing::info!("Starting Postfix SMTP server configuration...");
+    desired.notices.lines().for_each(|line| tracing::info!("{line}"));
+    commit::remove_leftovers(&desired.plan);
+    let in_force = InForce::new(&desired);
+    let provisioned = put_in_place(desired, &origin.processes).await?;
+    Ok((read, in_force, provisioned))
+}
+
+/// What was on the volumes when it was read first was another container's.
+async fn again(origin: &Origin) -> anyhow::Result<(Read, Desired)> {
+    let read = read(origin.daemons, &origin.environment, &origin.processes).await?;
+    let desired = desired(&read)?;
+    Ok((read, desired))
 }
 
 /// All files, then their owners.

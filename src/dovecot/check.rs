@@ -35,10 +35,12 @@ impl Checker for DovecotChecker {
     fn check<'a>(&'a self, staging: &'a Staging, processes: &'a Processes) -> Work<'a, Findings> {
         Box::pin(async move {
             include_staged(staging)?;
-            let shown = check(staging, processes).await?;
+            let (shown, left_out) = check(staging, processes).await?;
             Ok(Findings {
                 built: Vec::new(),
+                left_out,
                 closed_ports: super::probes::closed_ports(&shown),
+                ..Findings::default()
             })
         })
     }
@@ -52,12 +54,13 @@ fn include_staged(staging: &Staging) -> anyhow::Result<()> {
     staging.write(&config_file(), text.as_bytes()).context(path)
 }
 
-/// What `doveconf -n` shows of what is staged.
-async fn check(staging: &Staging, processes: &Processes) -> anyhow::Result<String> {
-    let mut mistakes = Vec::new();
+/// What `doveconf -n` shows of what is staged, without the lines that set nothing where something must be: a variable that is
+/// empty is not set then.
+async fn check(staging: &Staging, processes: &Processes) -> anyhow::Result<(String, Vec<(PathBuf, usize)>)> {
+    let (mut mistakes, mut left_out) = (Vec::new(), Vec::new());
     while mistakes.len() < MOST {
         let said = match doveconf(staging, processes).await? {
-            Ok(shown) if mistakes.is_empty() => return Ok(shown),
+            Ok(shown) if mistakes.is_empty() => return Ok((shown, left_out)),
             Ok(_) => break,
             Err(said) => said,
         };
@@ -68,7 +71,12 @@ async fn check(staging: &Staging, processes: &Processes) -> anyhow::Result<Strin
             }
             break;
         };
-        mistakes.push(explained(mistake, staging, processes).await);
+        let is_empty = mistake.value.is_empty() && place.path == config_file();
+        if is_empty && unknown_setting(&mistake.reason).is_none() {
+            left_out.push((place.path.clone(), place.line));
+        } else {
+            mistakes.push(explained(mistake, staging, processes).await);
+        }
         if !take_out(staging, &place)? {
             break;
         }

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings};
 use super::{drop_in, refused_file, state_directory};
-use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
+use crate::daemon::Basis;
+use crate::layout::{AUTH_SOCKET, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
 use crate::settings::DropIn;
-use crate::site::{Protocols, Site};
+use crate::site::Protocols;
 use crate::templates;
-use crate::trust::Trust;
 
 #[derive(Serialize)]
 struct Config<'a> {
@@ -27,10 +27,13 @@ struct Config<'a> {
     key: &'a str,
     auth_socket: &'a str,
     lmtp_socket: &'a str,
+    delimiter: String,
 }
 
 /// The whole file.
-pub(super) fn render(settings: &Settings, site: &Site, trust: &Trust) -> anyhow::Result<String> {
+pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<String> {
+    let (site, trust) = (basis.site, basis.trust);
+    let (certificate, key) = basis.facts.certificate.paths();
     let values = Config {
         hostname: &site.hostname,
         domain: &site.domain,
@@ -45,10 +48,11 @@ pub(super) fn render(settings: &Settings, site: &Site, trust: &Trust) -> anyhow:
         users: USERS_FILE,
         refused: (!trust.itself).then(refused_file),
         trusted: trust.cidrs().iter().map(ToString::to_string).collect(),
-        certificate: CERTIFICATE,
-        key: KEY,
+        certificate,
+        key,
         auth_socket: AUTH_SOCKET,
         lmtp_socket: LMTP_SOCKET,
+        delimiter: delimiter(&site.recipient_delimiter),
     };
     let mut text = templates::render("dovecot.conf", include_str!("../../templates/dovecot.conf"), &values)?;
     if !settings.given.is_empty() || !settings.files.is_empty() {
@@ -58,6 +62,14 @@ pub(super) fn render(settings: &Settings, site: &Site, trust: &Trust) -> anyhow:
     let include = |file: &DropIn| format!("!include {}\n", drop_in(&file.path).display());
     text.extend(settings.files.iter().map(include));
     Ok(text)
+}
+
+/// Signs that mean something in dovecot.conf stand in quotes.
+fn delimiter(signs: &str) -> String {
+    if signs.bytes().all(|sign| b"+-_.".contains(&sign)) && !signs.is_empty() {
+        return signs.to_owned();
+    }
+    format!("\"{signs}\"")
 }
 
 /// What comes behind this is the user's.

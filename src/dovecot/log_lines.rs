@@ -1,6 +1,5 @@
 //! What Dovecot's log lines mean. Its log process writes them all, under one name.
 
-use crate::layout::PROBE_ADDRESS;
 use crate::logs::lines::LogLines;
 
 /// For the log router.
@@ -8,19 +7,19 @@ pub const LOG_LINES: LogLines = LogLines {
     service: "dovecot",
     file: "/var/log/dovecot.log",
     is_own: |program| program == "dovecot",
-    is_probe: |record| is_probe(record.message()),
+    is_probe: |record, address| is_probe(record.message(), address),
     refuses,
     means: |_| None,
 };
 
 /// `imap-login: Login aborted: … (no_auth_attempts): user=<>, rip=127.0.0.9, lip=…`. The first user is the
 /// real one, and it is empty, so nothing before `rip=` is the client's own text.
-fn is_probe(message: &str) -> bool {
+fn is_probe(message: &str, address: &str) -> bool {
     let login = ["imap-login: ", "pop3-login: "]
         .iter()
         .any(|opening| message.starts_with(opening));
     let client = message.split_once("user=<").map_or("", |(_, client)| client);
-    login && client.starts_with(&format!(">, rip={PROBE_ADDRESS}, "))
+    login && client.starts_with(&format!(">, rip={address}, "))
 }
 
 /// A test account from outside its networks, or a password in clear.
@@ -35,10 +34,11 @@ fn refuses(message: &str, address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::PROBE_ADDRESS;
     use crate::logs::record::Record;
 
     fn is_probe(text: &str) -> bool {
-        (LOG_LINES.is_probe)(&Record::parse(text.as_bytes()))
+        (LOG_LINES.is_probe)(&Record::parse(text.as_bytes()), PROBE_ADDRESS)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod log_lines;
+mod old_names;
 mod probes;
 mod service;
 mod settings;
@@ -24,6 +25,7 @@ use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values};
 use crate::site::Site;
 use crate::system::files::Owner;
+use crate::system::owners::Without;
 use crate::system::processes::Processes;
 
 const DOVECOT_GROUP: Owner = Owner {
@@ -31,7 +33,10 @@ const DOVECOT_GROUP: Owner = Owner {
     group: "dovecot",
 };
 
-/// The configuration; /etc/dovecot/dovecot.conf is a link to it.
+/// The image's link to the configuration.
+const LINK_TO_CONFIG: &str = "/etc/dovecot/dovecot.conf";
+
+/// The configuration.
 fn config_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/dovecot.conf")
 }
@@ -151,13 +156,22 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));
     }
+    for file in [config_file(), PathBuf::from(LINK_TO_CONFIG)] {
+        plan.drop_ins.push((file, Path::new(DROP_INS).join(DROP_IN_DIRECTORY)));
+    }
     for file in &settings.files {
         plan.files.push(File::public(drop_in(&file.path), file.text.clone()));
     }
     plan.files
-        .push(File::public(config_file(), config::render(settings, site, trust)?));
+        .push(File::public(config_file(), config::render(settings, basis)?));
     Ok(plan)
 }
+
+/// A new folder gets the mode of its mailbox; one with another mode cannot be renamed.
+const PRIVATE: Without = Without {
+    directories: 0o077,
+    files: 0,
+};
 
 /// The Maildirs of all accounts, there from the start and not only from the first message on.
 fn mailboxes(plan: &mut Plan, domain: &str, accounts: &[Account]) {
@@ -170,7 +184,7 @@ fn mailboxes(plan: &mut Plan, domain: &str, accounts: &[Account]) {
         for path in [home.clone(), home.join("Maildir")] {
             plan.directory(path, Owner::VMAIL, 0o700);
         }
-        plan.tree(home.clone(), Owner::VMAIL, true);
+        plan.tree(home.clone(), Owner::VMAIL, PRIVATE, true);
         for part in ["cur", "new", "tmp"] {
             plan.directory(home.join("Maildir").join(part), Owner::VMAIL, 0o700);
         }

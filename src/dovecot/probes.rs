@@ -1,10 +1,11 @@
-//! What is asked of Dovecot: its greetings, and whether it answers Postfix about logins.
+//! What is asked of Dovecot: its greetings, whether it answers Postfix about logins, and whether its main process lives.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{AUTH_SOCKET, PROBE_ADDRESS};
+use crate::layout::{AUTH_SOCKET, DOVECOT_RUN_DIRECTORY, PROBE_ADDRESS};
 use crate::probes::{Greeting, Probe};
 use crate::site::{Protocols, Site};
 
@@ -48,6 +49,7 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
                 begins: greeting.to_owned(),
                 goodbye: goodbye.to_owned(),
                 tls: listener.name.ends_with('s'),
+                most: None,
             }),
         }
     };
@@ -59,7 +61,25 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
             greeting: Some("VERSION\t".to_owned()),
         },
     };
-    LISTENERS.iter().map(greeting).chain([logins]).collect()
+    LISTENERS.iter().map(greeting).chain([logins]).chain(inner()).collect()
+}
+
+/// The main process, which starts all others, and whether one of them is stopped.
+fn inner() -> [Named; 2] {
+    let run = Path::new(DOVECOT_RUN_DIRECTORY);
+    let named = |probe| Named {
+        name: "dovecot".to_owned(),
+        probe,
+    };
+    [
+        named(Probe::Farewell {
+            path: run.join("master"),
+        }),
+        named(Probe::Processes {
+            pid_file: run.join("master.pid"),
+            process: "dovecot".to_owned(),
+        }),
+    ]
 }
 
 /// The ports that a configuration closes, as `doveconf -n` shows it: by `protocols`, by `ssl`, or by another port.

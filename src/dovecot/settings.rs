@@ -1,12 +1,13 @@
 //! `DOVECOT_<SETTING>`, with `__` between the levels of nested ones: `DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL`.
 //! Files in `dovecot.d` hold settings as dovecot.conf does, and come last.
 
+use super::old_names;
 use crate::daemon::{Configured, Grammar};
 use crate::report::Mistake;
 use crate::secrets;
 use crate::settings::table::Variable;
 use crate::settings::{DropIn, Knowledge, Line, Names, Reader};
-use crate::values::kind;
+use crate::values::{kind, words};
 
 /// What the names of Dovecot's variables begin with.
 pub const PREFIX: &str = "DOVECOT_";
@@ -66,7 +67,12 @@ fn settings(reader: &mut Reader) -> Settings {
         files: reader.files(DROP_IN_DIRECTORY).to_vec(),
     };
     for other in reader.others(PREFIX) {
-        let read = kind::one_line(&other.value)
+        let value = words::tidy(&other.value);
+        if is_written(&other.rest, value, reader) {
+            continue;
+        }
+        let read = kind::one_line(value)
+            .and_then(|()| words::without_quotes(value))
             .and_then(|()| read(&reader.origin(&other.name), &other.rest, &other.value))
             .and_then(|setting| settings.add(setting));
         if let Err(reason) = read {
@@ -85,6 +91,20 @@ fn settings(reader: &mut Reader) -> Settings {
         }
     }
     settings
+}
+
+/// Whether a setting that Mailroom decides would be given what it has anyway.
+fn is_written(rest: &str, value: &str, reader: &Reader) -> bool {
+    let name = rest.to_ascii_lowercase();
+    let listens = match reader.values().entry("POSTFIX_INET_PROTOCOLS") {
+        Some(entry) if entry.canonical == "ipv6" => "::",
+        Some(entry) if entry.canonical == "all" => "*, ::",
+        _ => "*",
+    };
+    let mut lines = include_str!("../../templates/dovecot.conf").lines();
+    let written = lines.find_map(|line| line.strip_prefix(&name)?.strip_prefix(" = "));
+    let written = written.map(|written| if name == "listen" { listens } else { written });
+    owned(&name, true).is_some() && written.unwrap_or_default() == value
 }
 
 impl Settings {
@@ -116,7 +136,7 @@ fn decided_settings(file: &DropIn) -> Vec<Mistake> {
         } else if line == "}" {
             depth = depth.saturating_sub(1);
         } else if let Some((name, value)) = line.split_once('=')
-            && let Some(reason) = decided(name.trim(), depth == 0)
+            && let Some(reason) = decided(name.trim(), value, depth == 0)
         {
             let origin = format!("{}:{number}", file.path.display());
             mistakes.push(Mistake::new(
@@ -130,7 +150,12 @@ fn decided_settings(file: &DropIn) -> Vec<Mistake> {
 }
 
 /// Why a setting cannot be set, at the top or in a block.
-fn decided(name: &str, at_the_top: bool) -> Option<String> {
+fn decided(name: &str, value: &str, at_the_top: bool) -> Option<String> {
+    let old = || old_names::in_place_of(name).or_else(|| old_names::names_a_file_by_bracket(name, value.trim()));
+    owned(name, at_the_top).or_else(old)
+}
+
+fn owned(name: &str, at_the_top: bool) -> Option<String> {
     let owned = OWNED.iter().filter(|_| at_the_top).chain(&OWNED_EVERYWHERE);
     let mut reasons = owned.filter(|(owned, _)| *owned == name).map(|(_, reason)| reason);
     reasons.next().map(|reason| format!("is decided by mailroom: {reason}"))
@@ -202,6 +227,7 @@ const OWNED: &[(&str, &str)] = &[
     ("mail_home", ACCOUNTS),
     ("mail_path", ACCOUNTS),
     ("mail_uid", ACCOUNTS),
+    ("recipient_delimiter", "it follows POSTFIX_RECIPIENT_DELIMITER"),
     ("shutdown_clients", "PID 1 ends the sessions when everything stops"),
     ("ssl_server_cert_file", CERTIFICATE),
     ("ssl_server_key_file", CERTIFICATE),
@@ -232,7 +258,7 @@ pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, S
                 .to_owned(),
         );
     }
-    if let Some(reason) = decided(&name, levels.is_empty()) {
+    if let Some(reason) = decided(&name, value, levels.is_empty()) {
         return Err(reason);
     }
     let blocks = levels.chunks(2).map(|pair| {

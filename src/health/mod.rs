@@ -29,15 +29,20 @@ impl Named {
         match &self.probe {
             Probe::Greeting(greeting) => Some(greeting.address.port()),
             Probe::Http { address, .. } => Some(address.port()),
-            Probe::Socket { .. } => None,
+            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Processes { .. } => None,
         }
+    }
+
+    /// Whether it is worth a word when it answers.
+    fn is_for_clients(&self) -> bool {
+        !matches!(self.probe, Probe::Farewell { .. } | Probe::Processes { .. })
     }
 
     /// How it is called when it fails.
     fn called(&self) -> String {
         match (&self.probe, self.port()) {
             (Probe::Greeting(_), Some(port)) => format!("port {port}"),
-            (Probe::Socket { path, .. }, _) => format!("{}: {}", self.name, path.display()),
+            (Probe::Socket { path, .. } | Probe::Farewell { path }, _) => format!("{}: {}", self.name, path.display()),
             _ => self.name.clone(),
         }
     }
@@ -58,6 +63,8 @@ pub fn file(probes: &[Named]) -> anyhow::Result<File> {
 pub struct Health {
     /// What does not work, in words.
     pub troubles: Vec<String>,
+    /// What works as far as its limits go, in words.
+    pub busy: Vec<String>,
     /// Ports that greeted.
     pub served: Vec<u16>,
     /// What else answered.
@@ -71,10 +78,30 @@ impl fmt::Display for Health {
         if !self.troubles.is_empty() {
             return write!(f, "unhealthy: {}", self.troubles.join("; "));
         }
+        if !self.busy.is_empty() {
+            return write!(f, "degraded: {}", self.busy.join("; "));
+        }
         let ports: Vec<String> = self.served.iter().map(u16::to_string).collect();
         let others: String = self.others.iter().map(|name| format!(" and {name}")).collect();
         let took = self.took.as_millis();
         write!(f, "healthy: ports {}{others} answer ({took} ms)", ports.join(" "))
+    }
+}
+
+impl Health {
+    /// Counts one answer; there is none where the probe itself failed.
+    fn add(&mut self, named: &Named, answer: Option<io::Result<()>>) {
+        let in_words = |error: &io::Error| format!("{}: {}", named.called(), probes::reason(error));
+        match (answer, named.port()) {
+            (Some(Ok(())), Some(port)) => self.served.push(port),
+            (Some(Ok(())), None) if named.is_for_clients() => self.others.push(named.name.clone()),
+            (Some(Ok(())), None) => {}
+            (Some(Err(error)), _) if probes::is_busy(&error) => self.busy.push(in_words(&error)),
+            (Some(Err(error)), _) => self.troubles.push(in_words(&error)),
+            (None, _) => self
+                .troubles
+                .push(format!("{}: the probe itself failed", named.called())),
+        }
     }
 }
 
@@ -122,6 +149,7 @@ fn ask(probes: &[Named]) -> Health {
             .filter(|(_, word)| word != "running")
             .map(|(name, word)| format!("{name}: {word}"))
             .collect(),
+        busy: Vec::new(),
         served: Vec::new(),
         others: Vec::new(),
         took: Duration::ZERO,
@@ -132,18 +160,40 @@ fn ask(probes: &[Named]) -> Health {
             .map(|named| (named, scope.spawn(|| answers(&named.probe))))
             .collect();
         for (named, answer) in asked {
-            match (answer.join(), named.port()) {
-                (Ok(Ok(())), Some(port)) => health.served.push(port),
-                (Ok(Ok(())), None) => health.others.push(named.name.clone()),
-                (Ok(Err(error)), _) => health
-                    .troubles
-                    .push(format!("{}: {}", named.called(), probes::reason(&error))),
-                (Err(_), _) => health
-                    .troubles
-                    .push(format!("{}: the probe itself failed", named.called())),
-            }
+            health.add(named, answer.join().ok());
         }
     });
     health.took = begun.elapsed();
     health
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health() -> Health {
+        Health {
+            troubles: Vec::new(),
+            busy: Vec::new(),
+            served: vec![25],
+            others: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn busy_is_no_trouble() {
+        let named = Named {
+            name: "qmgr".to_owned(),
+            probe: Probe::Farewell { path: "/q".into() },
+        };
+        let mut health = health();
+        health.add(&named, Some(Ok(())));
+        assert_eq!(health.to_string(), "healthy: ports 25 answer (0 ms)");
+        health.add(&named, Some(Err(io::Error::new(io::ErrorKind::ResourceBusy, "full"))));
+        assert_eq!(health.to_string(), "degraded: qmgr: /q: full");
+        assert!(health.troubles.is_empty());
+        health.add(&named, Some(Err(io::ErrorKind::TimedOut.into())));
+        assert_eq!(health.to_string(), "unhealthy: qmgr: /q: no answer within 3 s");
+    }
 }

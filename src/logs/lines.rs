@@ -11,8 +11,8 @@ pub struct LogLines {
     pub file: &'static str,
     /// Whether a program, as syslog names it (`postfix/smtpd`, `dovecot`), is this daemon's.
     pub is_own: fn(program: &str) -> bool,
-    /// Whether a line speaks of nothing but a health probe. Such lines are dropped.
-    pub is_probe: fn(&Record) -> bool,
+    /// Whether a line speaks of nothing but a health probe, which comes from this address. Such lines are dropped.
+    pub is_probe: fn(&Record, address: &str) -> bool,
     /// Whether a message says that something was refused to this address because it is not trusted.
     pub refuses: fn(message: &str, address: &str) -> bool,
     /// What the supervisor should know of a line.

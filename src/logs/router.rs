@@ -21,6 +21,7 @@ use super::queue::{Item, Lost};
 use super::record::{Record, escape};
 use super::sink::LogFile;
 use super::stdout::Stdout;
+use crate::layout::PROBE_ADDRESS;
 
 /// Size of each log file, in bytes; one full file is kept beside it.
 const LOG_FILE_LIMIT: u64 = 10 << 20;
@@ -39,6 +40,8 @@ pub(super) struct Router {
     meanings: UnboundedSender<(&'static str, Meaning)>,
     text: Text,
     hints: Hints,
+    /// From where health probes come.
+    probe_address: &'static str,
     /// The last lines of each service.
     last: BTreeMap<&'static str, VecDeque<String>>,
 }
@@ -63,6 +66,7 @@ impl Router {
             meanings,
             text: Text::default(),
             hints: Hints::default(),
+            probe_address: PROBE_ADDRESS,
             last: BTreeMap::new(),
         };
         router.open();
@@ -86,6 +90,7 @@ impl Router {
             Item::Configure(configuration) => {
                 self.text = Text::new(configuration.time_zone, configuration.host);
                 self.hints = Hints::new(configuration.gateways);
+                self.probe_address = configuration.probe_address;
             }
             Item::Repeat(service) => self.repeat(service),
             Item::Reopen => self.open(),
@@ -125,7 +130,7 @@ impl Router {
     fn syslog(&mut self, at: Timestamp, record: &Record) {
         let program = record.program();
         let owner = self.lines.iter().find(|lines| (lines.is_own)(program)).copied();
-        if owner.is_some_and(|owner| (owner.is_probe)(record)) {
+        if owner.is_some_and(|owner| (owner.is_probe)(record, self.probe_address)) {
             return;
         }
         let line = self.text.syslog(at, &record.text);
@@ -226,7 +231,7 @@ mod tests {
             service: "one",
             file,
             is_own: |program| program.starts_with("one"),
-            is_probe: |record| record.message() == "probe",
+            is_probe: |record, _| record.message() == "probe",
             refuses: |_, _| false,
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
         }

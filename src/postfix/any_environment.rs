@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::main_cf::Given;
 use super::master_settings::{Change, MasterSetting};
+use super::parameters;
 use super::tests::{Whole, read_with, sources};
 use super::*;
 use crate::accounts::Account;
@@ -204,19 +205,26 @@ fn drafted(given: &Environment, whole: &Whole) {
     for (name, value) in given.iter().filter(|(name, _)| name.starts_with("DOVECOT_")) {
         let lines = dovecot_conf.lines().filter(|line| line.trim() == format!("# {name}"));
         let is_noise = crate::settings::noise::is_noise(&name["DOVECOT_".len()..], value);
+        // What is decided may be set to what it is.
+        let setting = format!("{} = {}", name["DOVECOT_".len()..].to_ascii_lowercase(), value.trim());
+        let is_said = dovecot_conf.lines().any(|line| line == setting.trim_end());
         assert!(
-            is_noise || lines.count() == 1 || is_twin(given, name),
+            is_noise || lines.count() == 1 || is_twin(given, name) || is_said || value.trim().is_empty(),
             "{name}: {given:?}"
         );
     }
-    for name in given
-        .keys()
-        .filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    // One that cannot be empty is unset then.
+    for (name, _) in given
+        .iter()
+        .filter(|(_, value)| !value.trim().is_empty())
+        .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
     {
         let parameter = name
             .strip_prefix("POSTFIX_")
             .and_then(|rest| realistic().find(rest).map(str::to_owned));
-        let stands = parameter.is_none_or(|name| name == "mynetworks" || settings.parameters.contains_key(&name));
+        let stands = parameter.is_none_or(|name| {
+            name == "mynetworks" || parameters::owned(&name).is_some() || settings.parameters.contains_key(&name)
+        });
         assert!(stands, "{name}: {given:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Postfix's own programs as its checker: postmap(1) builds the tables, postconf(1) reads main.cf and master.cf. They warn
+//! Postfix's own programs as its checker: postmap(1) builds the tables and asks each once, postconf(1) reads main.cf and
+//! master.cf. They warn
 //! of what no daemon would say, so one that says anything on standard error objects, whatever its exit code.
 
 use std::path::{Path, PathBuf};
@@ -6,9 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 
+use super::drop_ins;
 use super::files::{main_cf_file, master_cf_file};
+use super::lookups::{self, Lookup};
 use super::parameters::Parameters;
-use super::user_tables::UserTable;
+use super::relay::Logins;
+use super::user_tables::{UserFiles, UserTable};
 use super::{META_DIRECTORY, trace};
 use crate::daemon::{Built, Checker, Findings, Work};
 use crate::layout::POSTFIX_CONFIG_DIRECTORY;
@@ -17,8 +21,11 @@ use crate::report::{Mistake, Report};
 use crate::secrets::Secrets;
 use crate::staging::{LIMIT, Staging};
 use crate::system::files::Owner;
-use crate::system::processes::Processes;
+use crate::system::processes::{Output, Processes};
 use crate::system::programs::Program;
+
+/// A key that no table should hold, and that every type of table takes.
+const HARMLESS: &str = "mailroom.invalid";
 
 const POSTCONF: Program = program("postconf");
 const POSTMAP: Program = program("postmap");
@@ -49,14 +56,20 @@ pub(super) struct PostfixChecker {
     tables: Vec<File>,
     /// Tables of the user's own, of which a copy is built.
     user_tables: Vec<UserTable>,
+    /// Tables that are asked once.
+    lookups: Vec<Lookup>,
+    /// Logins that should be in them.
+    logins: Option<Logins>,
 }
 
 impl PostfixChecker {
-    pub(super) fn new(plan: &Plan, user_tables: &[UserTable]) -> PostfixChecker {
+    pub(super) fn new(plan: &Plan, files: &UserFiles, logins: Option<Logins>) -> PostfixChecker {
         let is_table = |file: &&File| plan.tables.contains(&file.path);
         PostfixChecker {
             tables: plan.files.iter().filter(is_table).cloned().collect(),
-            user_tables: user_tables.to_vec(),
+            user_tables: files.tables.clone(),
+            lookups: files.lookups.clone(),
+            logins,
         }
     }
 }
@@ -64,16 +77,22 @@ impl PostfixChecker {
 impl Checker for PostfixChecker {
     fn check<'a>(&'a self, staging: &'a Staging, processes: &'a Processes) -> Work<'a, Findings> {
         Box::pin(async move {
-            let (built, parameters, services) = tokio::join!(
-                self.build(staging, processes),
+            let tables = async {
+                self.build(staging, processes).await?;
+                self.ask(staging, processes).await
+            };
+            let (tables, parameters, services) = tokio::join!(
+                tables,
                 run(staging, processes, POSTCONF, &["-n"]),
                 run(staging, processes, POSTCONF, &["-M"]),
             );
-            let objections = [built, parameters, services].into_iter().filter_map(Result::err);
+            let objections = [tables, parameters, services].into_iter().filter_map(Result::err);
             all_well(objections)?;
             Ok(Findings {
                 built: self.built(staging, processes).await?,
+                left_out: Vec::new(),
                 closed_ports: Vec::new(),
+                warnings: self.missing_logins(staging, processes).await?,
             })
         })
     }
@@ -109,6 +128,77 @@ impl PostfixChecker {
         }
         let arguments: Vec<&str> = tables.iter().map(String::as_str).collect();
         run(staging, processes, POSTMAP, &arguments).await
+    }
+
+    /// Has Postfix open each table of the user's own, compile its rules and look something up.
+    async fn ask(&self, staging: &Staging, processes: &Processes) -> anyhow::Result<()> {
+        let mut mistakes = Vec::new();
+        for lookup in self.lookups.iter().filter(|lookup| lookup.is_readable()) {
+            let shown = drop_ins::shown(&lookup.origin, &lookup.parameter, &lookup.value);
+            let wrong = |reason| Mistake::new(&lookup.origin, &shown, reason);
+            let said = self.said_of(lookup, staging, processes).await?;
+            mistakes.extend(said.into_iter().chain(lookup.wrong_rules()).map(wrong));
+        }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Report::of(mistakes, &Secrets::default()).into())
+        }
+    }
+
+    /// What postmap(1) has against a table.
+    async fn said_of(
+        &self,
+        lookup: &Lookup,
+        staging: &Staging,
+        processes: &Processes,
+    ) -> anyhow::Result<Option<String>> {
+        let output = self.look_up(lookup, HARMLESS, staging, processes).await?;
+        let said = staging.without_root(&output.stderr);
+        Ok(said.lines().next().map(lookups::reason))
+    }
+
+    /// Asks a table; a built one where it is staged.
+    async fn look_up(
+        &self,
+        lookup: &Lookup,
+        key: &str,
+        staging: &Staging,
+        processes: &Processes,
+    ) -> anyhow::Result<Output> {
+        let staged = self.user_tables.iter().find_map(|table| {
+            let is_it = lookup.table == format!("{}:{}", table.kind, table.source.display());
+            is_it.then(|| format!("{}:{}", table.kind, staging.at(&table.source).display()))
+        });
+        let mut command: Command = POSTMAP.command()?;
+        let config = staging.at(Path::new(POSTFIX_CONFIG_DIRECTORY));
+        command.arg("-c").arg(&config).args(["-q", key]);
+        command.arg(staged.as_ref().unwrap_or(&lookup.table));
+        Ok(processes.output(&mut command, LIMIT).await?)
+    }
+
+    /// Relay hosts for which the user's tables hold no login: one that wants it refuses all mail.
+    async fn missing_logins(&self, staging: &Staging, processes: &Processes) -> anyhow::Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        let Some(Logins { origin, tables, keys }) = &self.logins else {
+            return Ok(warnings);
+        };
+        if !tables.iter().all(Lookup::is_readable) {
+            return Ok(warnings);
+        }
+        for [name, host] in keys {
+            let mut is_there = false;
+            for (table, key) in tables.iter().flat_map(|table| [(table, name), (table, host)]) {
+                is_there = is_there || !self.look_up(table, key, staging, processes).await?.stdout.is_empty();
+            }
+            if !is_there {
+                warnings.push(format!(
+                    "Warning: {origin} holds no login for the relay host, neither as {name} nor as {host}: where the host wants \
+                     one it refuses all mail"
+                ));
+            }
+        }
+        Ok(warnings)
     }
 
     /// The built tables as files. Processes that may read the source may read the table.

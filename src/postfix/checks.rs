@@ -24,7 +24,14 @@ type Wrong = Vec<(String, String)>;
 /// All of them.
 pub(super) fn all(settings: &Settings, site: &Site, values: &Values) -> Vec<Mistake> {
     let whole = Whole { settings, site, values };
-    let checks = [mailbox_limits, restrictions, relay_login, public_networks, listeners];
+    let checks = [
+        mailbox_limits,
+        restrictions,
+        relay_login,
+        public_networks,
+        listeners,
+        delimiters,
+    ];
     checks
         .into_iter()
         .flat_map(|check| check(&whole))
@@ -129,10 +136,13 @@ fn relay_login(whole: &Whole) -> Wrong {
             "needs MAILROOM_RELAYHOST_PASSWORD, or MAILROOM_RELAYHOST_PASSWORD_FILE",
         ),
         (None, Some(password)) => wrong(password, "needs MAILROOM_RELAYHOST_USERNAME"),
-        (Some(username), Some(_)) if whole.set("POSTFIX_SMTP_SASL_PASSWORD_MAPS").is_some() => wrong(
-            username,
-            "is a login at the relay host, and so is POSTFIX_SMTP_SASL_PASSWORD_MAPS: keep one of them",
-        ),
+        (Some(username), Some(_)) if let Some(maps) = whole.set("POSTFIX_SMTP_SASL_PASSWORD_MAPS") => {
+            let maps = maps.replace("/etc/", "smtp_sasl_password_maps in /etc/");
+            wrong(
+                username,
+                &format!("is a login at the relay host, and so is {maps}: keep one of them"),
+            )
+        }
         (Some(username), Some(_)) if whole.set("POSTFIX_RELAYHOST").is_none() => {
             wrong(username, "needs POSTFIX_RELAYHOST: the server to log in at")
         }
@@ -168,6 +178,19 @@ fn public_networks(whole: &Whole) -> Wrong {
         Some((service.origins.first()?.clone(), reason(net)))
     });
     in_main_cf.into_iter().chain(options).collect()
+}
+
+/// Both daemons and a pattern of ours hold them, and an address has to be left.
+fn delimiters(whole: &Whole) -> Wrong {
+    const SIGNS: &[u8] = b"+-_=./#~^!%&*|?";
+    let is_right = |sign: u8| SIGNS.contains(&sign);
+    match whole.set("POSTFIX_RECIPIENT_DELIMITER") {
+        Some(variable) if !whole.site.recipient_delimiter.bytes().all(is_right) => {
+            let allowed = String::from_utf8_lossy(SIGNS);
+            vec![(variable, format!("must be one or several of the signs {allowed}"))]
+        }
+        _ => Wrong::new(),
+    }
 }
 
 /// At least one listener has to be left.

@@ -30,6 +30,15 @@ pub fn main_cf(file: &DropIn) -> Vec<Result<Line, Mistake>> {
         .collect()
 }
 
+/// A value as a report shows it: a line of a file has no variable's name before it, but the parameter's.
+pub fn shown(origin: &str, name: &str, value: &str) -> String {
+    if origin.starts_with('/') && !name.is_empty() {
+        format!("{name} = {value}")
+    } else {
+        value.to_owned()
+    }
+}
+
 /// Services as in master.cf.
 pub fn master_cf(file: &DropIn) -> Result<Vec<Service>, Mistake> {
     master_cf::parse_file(&file.path, &file.text).map_err(|(number, reason)| mistake(file, number, "", &reason))

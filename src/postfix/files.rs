@@ -6,18 +6,22 @@ use serde::Serialize;
 
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, MasterSetting, applied};
+use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
 use super::{META_DIRECTORY, main_cf, tables};
 use crate::daemon::Basis;
 use crate::layout::{
-    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY, RELAY_LOGIN, RUN_DIRECTORY, VMAIL_UID,
+    CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY, RELAY_LOGIN,
+    RUN_DIRECTORY, VMAIL_UID,
 };
 use crate::plan::{File, Plan};
-use crate::site::{Protocols, Site};
+use crate::settings::Values;
+use crate::settings::gather::DROP_INS;
+use crate::site::Protocols;
 use crate::system::files::Owner;
+use crate::system::owners::Without;
 use crate::templates;
-use crate::trust::Trust;
 
 const POSTFIX: Owner = Owner {
     user: "postfix",
@@ -52,19 +56,21 @@ pub(super) fn plan(
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
     directories(&mut plan);
-    let config = PathBuf::from(POSTFIX_CONFIG_DIRECTORY);
+    let at = |name: &str| Path::new(POSTFIX_TABLES).join(name);
     let (accounts, domain) = (basis.accounts, &basis.site.domain);
-    plan.table(config.join("vmailbox"), &tables::mailboxes(domain, accounts));
-    plan.table(config.join("virtual"), &tables::aliases(accounts));
-    plan.table(config.join("sender_login"), &tables::sender_logins(accounts));
+    plan.table(at("vmailbox"), &tables::mailboxes(domain, accounts));
+    plan.table(at("virtual"), &tables::aliases(accounts));
+    plan.table(at("sender_login"), &tables::sender_logins(accounts));
     let relay = &settings.relay;
     if !relay.username.is_empty() {
-        let login = (relay.host.clone(), format!("{}:{}", relay.username, relay.password));
-        plan.table(RELAY_LOGIN.into(), &[login]);
+        let login = format!("{}:{}", relay.username, relay.password);
+        let hosts = relay.host.split(", ");
+        let logins: Vec<(String, String)> = hosts.map(|host| (host.to_owned(), login.clone())).collect();
+        plan.table(RELAY_LOGIN.into(), &logins);
     }
     plan.files.push(File::public(
-        config.join("sender_login.regexp"),
-        tables::sender_login_patterns(accounts),
+        at("sender_login.regexp"),
+        tables::sender_login_patterns(accounts, &basis.site.recipient_delimiter),
     ));
     plan.files.push(File::public(
         master_cf_file(),
@@ -72,8 +78,12 @@ pub(super) fn plan(
     ));
     plan.files.push(File::public(
         main_cf_file(),
-        main_cf_text(settings, basis.site, basis.trust)?,
+        without_unused(&main_cf_text(settings, basis)?, services, settings),
     ));
+    for file in [main_cf_file(), master_cf_file()] {
+        let drop_ins = drop_ins_of(&file);
+        plan.drop_ins.push((file, drop_ins));
+    }
     plan.referenced.clone_from(&files.referenced);
     Ok(plan)
 }
@@ -86,14 +96,25 @@ pub(super) fn main_cf_file() -> PathBuf {
     Path::new(POSTFIX_CONFIG_DIRECTORY).join("main.cf")
 }
 
-fn data_directory() -> PathBuf {
+/// Such as /etc/mailroom/main.cf.d.
+fn drop_ins_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    Path::new(DROP_INS).join(format!("{name}.d"))
+}
+
+pub(super) fn data_directory() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("postfix")
 }
 
 fn directories(plan: &mut Plan) {
     plan.directory(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, 0o755);
-    // `postfix check` complains of any other owner, also of what an older image left.
-    plan.tree(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, false);
+    // `postfix check` complains of any other owner, and of what others can write, also of what an older image left.
+    let without = Without {
+        directories: 0o022,
+        files: 0o022,
+    };
+    plan.tree(POSTFIX_CONFIG_DIRECTORY, Owner::ROOT, without, false);
+    plan.directory(POSTFIX_TABLES, Owner::ROOT, 0o755);
     plan.directory(data_directory(), POSTFIX, 0o700);
     let queue = Path::new(QUEUE_DIRECTORY);
     plan.directory(queue, Owner::ROOT, 0o755);
@@ -104,7 +125,7 @@ fn directories(plan: &mut Plan) {
         plan.directory(queue.join(name), owner, mode);
     }
     for name in MESSAGE_QUEUES {
-        plan.tree(queue.join(name), MESSAGES, false);
+        plan.tree(queue.join(name), MESSAGES, Without::default(), false);
     }
     plan.directory(queue.join("maildrop"), POSTDROP, 0o730);
     plan.directory(queue.join("public"), POSTDROP, 0o710);
@@ -117,7 +138,7 @@ struct MainCf<'a> {
     domain: &'a str,
     data_directory: PathBuf,
     meta_directory: &'a str,
-    config_directory: &'a str,
+    tables: &'a str,
     mail_directory: &'a str,
     protocols: &'a str,
     mynetworks: String,
@@ -126,16 +147,65 @@ struct MainCf<'a> {
     certificate: &'a str,
     key: &'a str,
     relay_login: bool,
+    host_lookup: &'a str,
+}
+
+/// Whether a parameter that Mailroom decides would be given what it has anyway.
+pub(super) fn is_written(parameter: &str, value: &str, known: &Parameters, values: &Values) -> bool {
+    let domain = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.canonical.as_str());
+    let filled = |text: &str| {
+        text.replace("{{ domain }}", domain.unwrap_or("{{ domain }}"))
+            .replace("{{ data_directory }}", &data_directory().display().to_string())
+            .replace("{{ meta_directory }}", META_DIRECTORY)
+            .replace("{{ config_directory }}", POSTFIX_CONFIG_DIRECTORY)
+            .replace("{{ mail_directory }}", MAIL_DIRECTORY)
+            .replace("{{ vmail_uid }}", &VMAIL_UID.to_string())
+            .replace("{{ certificate }}", CERTIFICATE)
+            .replace("{{ key }}", KEY)
+    };
+    let written = match main_cf::in_template(parameter) {
+        Some(text) => filled(text),
+        None => known.default_of(parameter).to_owned(),
+    };
+    value.trim() == written
+}
+
+/// Restrictions of the mail clients' ports go with the last of these: postconf(1) objects to a parameter that nothing uses.
+fn without_unused(text: &str, services: &[Service], settings: &Settings) -> String {
+    let refers = |name: &str| {
+        let options = services.iter().flat_map(|service| &service.options);
+        let given = settings.parameters.values().map(|given| &given.value);
+        let mut values = options.map(|(_, value)| value).chain(given);
+        values.any(|value| main_cf::refers(value, name))
+    };
+    let is_unused = |line: &&str| {
+        let name = line.split_once('=').map(|(name, _)| name.trim());
+        name.is_some_and(|name| OURS.contains(&name) && !refers(name))
+    };
+    let unused: Vec<usize> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_unused(line))
+        .map(|(at, _)| at)
+        .collect();
+    let origin = |at: usize, line: &str| line.starts_with("# POSTFIX_") && unused.contains(&(at + 1));
+    let kept = text
+        .lines()
+        .enumerate()
+        .filter(|(at, line)| !unused.contains(at) && !origin(*at, line));
+    kept.map(|(_, line)| format!("{line}\n")).collect()
 }
 
 /// The whole of main.cf.
-fn main_cf_text(settings: &Settings, site: &Site, trust: &Trust) -> anyhow::Result<String> {
+fn main_cf_text(settings: &Settings, basis: &Basis) -> anyhow::Result<String> {
+    let (site, trust) = (basis.site, basis.trust);
+    let (certificate, key) = basis.facts.certificate.paths();
     let values = MainCf {
         hostname: &site.hostname,
         domain: &site.domain,
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
-        config_directory: POSTFIX_CONFIG_DIRECTORY,
+        tables: POSTFIX_TABLES,
         mail_directory: MAIL_DIRECTORY,
         protocols: match site.protocols {
             Protocols::Ipv4 => "ipv4",
@@ -145,12 +215,28 @@ fn main_cf_text(settings: &Settings, site: &Site, trust: &Trust) -> anyhow::Resu
         mynetworks: trust.mynetworks(),
         mynetworks_origin: settings.networks_origin.as_deref(),
         vmail_uid: VMAIL_UID,
-        certificate: CERTIFICATE,
-        key: KEY,
+        certificate,
+        key,
         relay_login: settings.relay_login(),
+        host_lookup: host_lookup(settings),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;
-    Ok(main_cf::with_parameters(&rendered, &settings.parameters))
+    let mut parameters = settings.parameters.clone();
+    // What is asked for may be more than this machine has.
+    if let Some(given) = parameters.get_mut("inet_protocols") {
+        values.protocols.clone_into(&mut given.value);
+    }
+    Ok(main_cf::with_parameters(&rendered, &parameters))
+}
+
+/// Signatures of DNS (DNSSEC) reach Postfix by its own look-up alone.
+fn host_lookup(settings: &Settings) -> &'static str {
+    let level = settings.parameters.get("smtp_dns_support_level");
+    if level.is_some_and(|given| given.value == "dnssec") {
+        "dns, native"
+    } else {
+        "native"
+    }
 }
 
 /// What fills the template.

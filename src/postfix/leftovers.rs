@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::layout::QUEUE_DIRECTORY;
+use crate::system::beneath::Place;
 use crate::system::files;
 
 /// A younger file may be one that a process is still writing.
@@ -35,10 +36,14 @@ pub(super) fn remove() -> io::Result<Vec<String>> {
 
 fn remove_from(directory: &Path) -> io::Result<usize> {
     let mut count = 0;
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+    // Postfix's own account could put a link there.
+    let Ok(place) = Place::directory(directory) else {
+        return Ok(0);
+    };
+    for entry in fs::read_dir(place.path()).into_iter().flatten().flatten() {
         let is_bogus = !is_queue_id(&entry.file_name().to_string_lossy());
         if is_bogus && entry.metadata().is_ok_and(|there| is_old(&there)) {
-            files::remove(&entry.path())?;
+            files::at(&directory.join(entry.file_name()), place.remove(&entry.file_name()))?;
             count += 1;
         }
     }

@@ -1,6 +1,5 @@
 //! What Postfix's log lines mean (postlogd(8); the texts are those of its sources, 3.7 to 3.10).
 
-use crate::layout::PROBE_ADDRESS;
 use crate::logs::lines::{LogLines, Meaning};
 use crate::logs::record::Record;
 
@@ -9,14 +8,14 @@ pub const LOG_LINES: LogLines = LogLines {
     service: "postfix",
     file: "/var/log/mail.log",
     is_own: |program| program == "postfix" || program.starts_with("postfix/"),
-    is_probe: |record| is_probe(record.message()),
+    is_probe: |record, address| is_probe(record.message(), address),
     refuses,
     means,
 };
 
 /// `connect from healthcheck[127.0.0.9]`, `disconnect from … quit=1 commands=1`, `Anonymous TLS connection established
 /// from …`, `lost connection after CONNECT from …`. The client's name comes first in each, before any text of its own.
-fn is_probe(message: &str) -> bool {
+fn is_probe(message: &str, address: &str) -> bool {
     const OPENINGS: [&str; 6] = [
         "connect from ",
         "disconnect from ",
@@ -30,12 +29,12 @@ fn is_probe(message: &str) -> bool {
     let Some(rest) = OPENINGS.iter().find_map(|opening| message.strip_prefix(opening)) else {
         return false;
     };
-    let client = rest.split([' ', ':']).next().unwrap_or("");
-    let from_probe = client
-        .strip_suffix(']')
-        .and_then(|client| client.strip_suffix(PROBE_ADDRESS));
-    // `mail=1`, `rcpt=1` or `auth=0/1` in the summary would be a client's work.
-    let worked = ["mail=", "rcpt=", "auth="].iter().any(|word| rest.contains(word));
+    let client = rest.split(' ').next().unwrap_or("").trim_end_matches(':');
+    let from_probe = client.strip_suffix(']').and_then(|client| client.strip_suffix(address));
+    // A probe says nothing but QUIT: anything else in the summary would be a client's work.
+    let worked = ["helo=", "ehlo=", "starttls=", "mail=", "rcpt=", "auth="]
+        .iter()
+        .any(|word| rest.contains(word));
     from_probe.is_some_and(|name| name.ends_with('[')) && !worked
 }
 
@@ -56,6 +55,7 @@ fn means(record: &Record) -> Option<Meaning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 
     fn record(text: &str) -> Record {
         Record::parse(text.as_bytes())
@@ -80,8 +80,21 @@ mod tests {
             "postfix/smtpd[1]: lost connection after CONNECT from healthcheck[127.0.0.9]",
             "postfix/smtpd[1]: NOQUEUE: lost connection after CONNECT from healthcheck[127.0.0.9]",
         ] {
-            assert!((LOG_LINES.is_probe)(&record(text)), "{text}");
+            assert!((LOG_LINES.is_probe)(&record(text), PROBE_ADDRESS), "{text}");
         }
+    }
+
+    #[test]
+    fn probe_lines_where_ipv6_alone_is_served() {
+        let is_probe = |text| (LOG_LINES.is_probe)(&record(text), PROBE_ADDRESS_IPV6);
+        assert!(is_probe("postfix/smtpd[1]: connect from localhost[::1]"));
+        assert!(is_probe(
+            "postfix/smtpd[1]: disconnect from localhost[::1] quit=1 commands=1"
+        ));
+        assert!(!is_probe(
+            "postfix/smtpd[1]: disconnect from localhost[::1] ehlo=1 quit=1 commands=2"
+        ));
+        assert!(!is_probe("postfix/smtpd[1]: connect from unknown[2001:db8::1]"));
     }
 
     #[test]
@@ -93,7 +106,7 @@ mod tests {
             "postfix/smtpd[1]: NOQUEUE: reject: RCPT from healthcheck[127.0.0.9]: 554 5.7.1",
             "postfix/smtpd[1]: connect from evil[127.0.0.9].example[192.0.2.1]",
         ] {
-            assert!(!(LOG_LINES.is_probe)(&record(text)), "{text}");
+            assert!(!(LOG_LINES.is_probe)(&record(text), PROBE_ADDRESS), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::main_cf::Given;
 use super::master_cf::{FIELDS, PROCESS_LIMIT, Service, services};
 use super::parameters::{self, Parameters};
-use crate::values::kind::Kind;
+use crate::values::kind::{self, Kind};
 use crate::values::nearest;
 
 /// One change to master.cf.
@@ -57,13 +57,18 @@ impl Change {
 pub(super) const OPTIONAL: [&str; 3] = ["smtp_inet", "submission_inet", "submissions_inet"];
 
 /// Reads one variable; `rest` is its name behind `MAILROOM_MASTER_`.
-pub fn read(variable: &str, rest: &str, value: &str, known: &Parameters) -> Result<MasterSetting, String> {
+/// Nothing comes of one that is empty and cannot be: compose files pass `${UNSET}` on so.
+pub fn read(variable: &str, rest: &str, value: &str, known: &Parameters) -> Result<Option<MasterSetting>, String> {
     let (service, what) = split(rest).ok_or_else(|| no_service(&rest.to_ascii_lowercase()))?;
-    Ok(MasterSetting {
+    let change = match change(&service, &what, value.trim(), known) {
+        Err(_) if value.trim().is_empty() && (what.is_empty() || is_known(rest, known)) => return Ok(None),
+        change => change?,
+    };
+    Ok(Some(MasterSetting {
         variable: variable.to_owned(),
-        change: change(&service, &what, value.trim(), known)?,
+        change,
         service: (service.name, service.kind),
-    })
+    }))
 }
 
 /// The service that a name behind `MAILROOM_MASTER_` begins with, the longest, and what of it is meant.
@@ -141,9 +146,9 @@ fn no_service(rest: &str) -> String {
 fn change(service: &Service, what: &str, value: &str, known: &Parameters) -> Result<Change, String> {
     let variable = service.variable();
     if what.is_empty() {
-        return match value {
-            "off" | "no" if OPTIONAL.contains(&variable.as_str()) => Ok(Change::Off),
-            "off" | "no" => Err("cannot be switched off: Postfix does not work without it".to_owned()),
+        return match value.to_ascii_lowercase().as_str() {
+            "off" | "no" | "false" if OPTIONAL.contains(&variable.as_str()) => Ok(Change::Off),
+            "off" | "no" | "false" => Err("cannot be switched off: Postfix does not work without it".to_owned()),
             _ => Err("must be off; name a parameter or a field to change it".to_owned()),
         };
     }
@@ -151,7 +156,8 @@ fn change(service: &Service, what: &str, value: &str, known: &Parameters) -> Res
         return field_value(service, place, value).map(|value| Change::Field(place, value));
     }
     let Some(parameter) = known.find(what) else {
-        let names = known.names().chain(FIELDS.iter().map(|(name, _)| *name));
+        let names = known.names().filter(|name| parameters::may_be_set(name));
+        let names = names.chain(FIELDS.iter().map(|(name, _)| *name));
         let nearest = nearest(what, names).map(|name| {
             let name = name.to_ascii_uppercase();
             format!(
@@ -174,6 +180,7 @@ fn change(service: &Service, what: &str, value: &str, known: &Parameters) -> Res
 
 /// A process limit that master.cf fixes is one that the service does not work without (master(5)).
 fn field_value(service: &Service, place: usize, value: &str) -> Result<String, String> {
+    kind::one_line(value)?;
     let fixed = &service.fields[place];
     let (number, unit) = if place == PROCESS_LIMIT {
         if fixed != "-" && !fixed.starts_with("{{") {
@@ -233,7 +240,7 @@ mod tests {
     }
 
     fn set(rest: &str, value: &str) -> Result<Change, String> {
-        read("X", rest, value, &known()).map(|setting| setting.change)
+        read("X", rest, value, &known()).map(|setting| setting.unwrap().change)
     }
 
     #[test]
@@ -245,12 +252,27 @@ mod tests {
             set("SMTP_INET_SMTPD_TLS_SECURITY_LEVEL", "none"),
             Ok(Change::Option("smtpd_tls_security_level".into(), "none".into()))
         );
-        let setting = read("X", "SUBMISSIONS_INET_MAX_IDLE", "5s", &known()).unwrap();
+        let setting = read("X", "SUBMISSIONS_INET_MAX_IDLE", "5s", &known()).unwrap().unwrap();
         assert_eq!(
             setting.service,
             ("submissions".into(), "inet".into()),
             "the longest name"
         );
+    }
+
+    #[test]
+    fn empty_is_unset_where_nothing_can_be_empty() {
+        for rest in [
+            "SMTP_UNIX_PROCESS_LIMIT",
+            "SUBMISSION_INET",
+            "SMTP_INET_MAX_IDLE",
+            "QMGR_UNIX_WAKEUP",
+        ] {
+            assert_eq!(read("X", rest, " ", &known()), Ok(None), "{rest}");
+        }
+        let emptied = Change::Option("smtpd_client_restrictions".into(), String::new());
+        assert_eq!(set("SUBMISSION_INET_SMTPD_CLIENT_RESTRICTIONS", ""), Ok(emptied));
+        assert!(set("SMTP_INET_MAX_IDEL", "").unwrap_err().contains("did you mean"));
     }
 
     #[test]

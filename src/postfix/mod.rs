@@ -1,6 +1,8 @@
 //! All that is known of Postfix: its settings, its files, its own checkers, how it is run, how it is probed and what its
 //! log lines mean.
 
+mod aliases;
+mod caches;
 mod check;
 mod checks;
 mod drop_ins;
@@ -8,13 +10,18 @@ mod files;
 mod grammar;
 mod leftovers;
 mod log_lines;
+mod lookups;
 mod main_cf;
 mod master_cf;
 mod master_settings;
 mod parameters;
+mod paths;
+mod peers;
 mod probes;
+mod relay;
 mod reload_guard;
 mod restrictions;
+mod rules;
 mod service;
 mod settings;
 mod tables;
@@ -147,7 +154,11 @@ impl Configured for Configuration {
         let (files, wrong) = user_tables::find(&self.settings, site);
         self.files = files;
         mistakes.extend(wrong);
+        mistakes.extend(aliases::wrong(&self.settings, site));
+        mistakes.extend(relay::wrong(&self.settings, site));
         self.settings.use_relay_login(values);
+        relay::complete(&mut self.settings);
+        aliases::complete(&mut self.settings, &self.files, site);
         Ok(mistakes)
     }
 
@@ -165,20 +176,26 @@ impl Configured for Configuration {
     }
 
     fn notes(&self) -> Vec<String> {
-        master_settings::shadowed(&self.settings.parameters, &self.settings.master)
+        let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
+        shadowed.into_iter().chain(relay::notes(&self.settings)).collect()
     }
 
-    /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)).
+    /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)); postdrop(1) has a setgid bit.
     fn warnings(&self, site: &Site, facts: &Facts) -> Vec<String> {
         let needed = site.message_size_limit / 2 * 3;
         let space = facts.queue_space.filter(|space| *space < needed);
-        let warning = space.map(|space| {
+        let space = space.map(|space| {
             format!(
                 "Warning: {QUEUE_DIRECTORY} has {space} bytes free; Postfix takes no mail with fewer than {needed}, which \
                  is 1.5 times POSTFIX_MESSAGE_SIZE_LIMIT: free some, or set a smaller limit"
             )
         });
-        warning.into_iter().collect()
+        let setgid = facts.rights.no_new_privileges.then(|| {
+            "Warning: no-new-privileges is set, so that postdrop(1) does not get its group: inside this container sendmail \
+             works for root alone and waits for ever for all others, who can use SMTP on localhost"
+                .to_owned()
+        });
+        space.into_iter().chain(setgid).collect()
     }
 
     /// master(8) does not close or open listeners for a reload.
@@ -195,17 +212,21 @@ impl Configured for Configuration {
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
         let services = files::services(&self.settings)?;
         let plan = files::plan(&self.settings, &self.files, &services, basis)?;
-        let greetings = probes::greetings(&self.settings, basis.site, basis.facts);
-        let probes: Vec<Named> = greetings
+        let greetings = probes::greetings(&self.settings, &services, basis.site, basis.facts);
+        let mut probes: Vec<Named> = greetings
             .into_iter()
             .map(|greeting| Named {
                 name: "smtp".to_owned(),
                 probe: Probe::Greeting(greeting),
             })
             .collect();
+        let service = service::service(basis.environment, &probes, &plan, &services);
+        if service.is_some() {
+            probes.extend(probes::inner(&self.settings));
+        }
         Ok(Part {
-            service: service::service(basis.environment, &probes, &plan, &services),
-            checker: Box::new(PostfixChecker::new(&plan, &self.files.tables)),
+            service,
+            checker: Box::new(PostfixChecker::new(&plan, &self.files, relay::logins(&self.settings))),
             plan,
             probes,
         })

@@ -4,6 +4,7 @@
 mod bounds;
 mod lists;
 mod owned;
+mod shapes;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::bounds::{FROM_ONE, NEVER_EMPTY, WITHIN};
 use self::lists::{FREE, NETWORKS, TABLE_TYPES, WORDS};
 pub use self::owned::{owned, owned_markdown};
+pub use self::shapes::{is_list, may_be_set};
 use super::variables;
-use crate::values::kind::Kind;
+use crate::values::kind::{self, Kind};
 use crate::values::network::{self, Networks};
+use crate::values::words;
 
 /// The parameters of the installed Postfix, and the types of tables that it can read.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +34,7 @@ struct Parameter {
 }
 
 /// Parameters of the rendered configuration's own, to which master.cf refers (as in Postfix's own submission example).
-const OURS: [&str; 3] = [
+pub const OURS: [&str; 3] = [
     "mua_client_restrictions",
     "mua_relay_restrictions",
     "mua_sender_restrictions",
@@ -79,9 +82,16 @@ impl Parameters {
     ///
     /// A value with `$` stands for others and is left to Postfix; so is what no type is known of.
     pub fn check(&self, name: &str, value: &str) -> Result<String, String> {
+        let list = is_list(name).then(|| words::on_one_line(value));
+        let value = list.as_deref().unwrap_or(words::tidy(value));
+        kind::one_line(value)?;
+        words::without_quotes(value)?;
+        if words::means_none(value) && shapes::may_be_none(name) {
+            return Err(format!("{value} is none of Postfix's words: leave it empty for none"));
+        }
         let without_host_bits = NETWORKS.contains(&name).then(|| network::without_host_bits(value));
         let value = without_host_bits.transpose()?.unwrap_or_else(|| value.to_owned());
-        let value = value.trim();
+        let value = value.as_str();
         balanced(value)?;
         if value.split(char::is_whitespace).any(|word| word.starts_with('#')) {
             return Err("must not hold a word that begins with #: Postfix takes it for a comment".to_owned());
@@ -89,6 +99,8 @@ impl Parameters {
         if value.contains('$') {
             return Ok(value.to_owned());
         }
+        table_shapes(name, value)?;
+        single_address(name, value)?;
         self.check_tables(name, value)?;
         let value = self.checked_by_kind(name, value)?;
         self.within_bounds(name, &value).map(|()| value)
@@ -177,7 +189,7 @@ impl Parameters {
             .filter_map(|word| word.split_once(':'))
             .map(|(word, _)| word)
         {
-            let known_elsewhere = TABLE_TYPES.contains(&word) || name.ends_with("_maps") || name == "mynetworks";
+            let known_elsewhere = TABLE_TYPES.contains(&word) || takes_tables(name);
             if known_elsewhere && is_name(word) && !self.table_types.contains(word) {
                 let types: Vec<&str> = self.table_types.iter().map(String::as_str).collect();
                 let nearest = crate::values::nearest(word, types.iter().copied())
@@ -190,6 +202,39 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether words with a colon in it are tables.
+fn takes_tables(name: &str) -> bool {
+    const ENDS: [&str; 6] = [
+        "_maps",
+        "_map",
+        "_checks",
+        "_session_cache_database",
+        "_cache_map",
+        "alias_database",
+    ];
+    name == "mynetworks" || ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// What can be wrong with the words of lists that hold tables alone: quotes that a shell or a compose file left, a path
+/// without a type. Each would defer all mail.
+fn table_shapes(name: &str, value: &str) -> Result<(), String> {
+    if !takes_tables(name) || name == "mynetworks" {
+        return Ok(());
+    }
+    if let Some(quote) = ['"', '\''].into_iter().find(|quote| value.starts_with(*quote)) {
+        return Err(format!(
+            "begins with a quote ({quote}), which is part of the value: leave the quotes off"
+        ));
+    }
+    let path = split_words(value).into_iter().find(|word| word.starts_with('/'));
+    match path {
+        Some(path) => Err(format!(
+            "{path} has no type: write lmdb:{path}, or another type of tables"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -213,7 +258,7 @@ pub fn split_words(value: &str) -> Vec<String> {
 }
 
 /// The words of a list of tables; what `proxy:`, `unionmap:` and `pipemap:` read is among them.
-fn table_words(value: &str) -> Vec<String> {
+pub(super) fn table_words(value: &str) -> Vec<String> {
     let inner = |word: &String| {
         let (of, inner) = word.split_once(':')?;
         match of {
@@ -229,6 +274,34 @@ fn table_words(value: &str) -> Vec<String> {
         .flat_map(|inner| table_words(&inner))
         .collect();
     words.into_iter().chain(inner).collect()
+}
+
+/// Parameters that hold one address; with more than one, or a table, the copies are dropped with a line in the log.
+const SINGLE: [&str; 8] = [
+    "2bounce_notice_recipient",
+    "address_verify_sender",
+    "always_bcc",
+    "bounce_notice_recipient",
+    "delay_notice_recipient",
+    "double_bounce_sender",
+    "empty_address_recipient",
+    "error_notice_recipient",
+];
+
+fn single_address(name: &str, value: &str) -> Result<(), String> {
+    let is_list = value.contains([',', ' ', '\t']) && !value.contains('"');
+    let is_table = value
+        .split_once(':')
+        .is_some_and(|(kind, _)| TABLE_TYPES.contains(&kind));
+    if !SINGLE.contains(&name) || !(is_list || is_table) {
+        return Ok(());
+    }
+    let instead = if name == "always_bcc" {
+        "; for a table there is POSTFIX_RECIPIENT_BCC_MAPS, for several addresses name an alias of POSTFIX_VIRTUAL_ALIAS_MAPS"
+    } else {
+        ""
+    };
+    Err(format!("must be one address{instead}"))
 }
 
 /// An open brace would swallow what comes behind it.

@@ -1,12 +1,19 @@
-//! What is asked of Postfix: its greetings (RFC 5321). What the environment switches off is not asked.
+//! What is asked of Postfix: its greetings (RFC 5321), and the processes behind them, without which smtpd(8) greets and
+//! then nothing more happens. What the environment switches off is not asked.
+//!
+//! cleanup(8) logs a line for a message that was not finished, so that it is not asked: of it is seen alone that it is
+//! stopped. It has no process limit, so that one which hangs keeps nobody else waiting.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
+use super::master_cf::{PROCESS_LIMIT, Service};
 use super::master_settings::Change;
 use super::settings::Settings;
 use crate::facts::Facts;
-use crate::layout::PROBE_ADDRESS;
-use crate::probes::Greeting;
+use crate::health::Named;
+use crate::layout::{PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::probes::{Greeting, Most, Probe};
 use crate::site::{Protocols, Site};
 
 /// How Postfix greets; postscreen(8) begins with `220-`.
@@ -23,7 +30,7 @@ const LISTENERS: [(&str, u16, bool); 3] = [
 pub const PORTS: [u16; 3] = [25, 587, 465];
 
 /// The greetings of the listeners that are on.
-pub fn greetings(settings: &Settings, site: &Site, facts: &Facts) -> Vec<Greeting> {
+pub fn greetings(settings: &Settings, services: &[Service], site: &Site, facts: &Facts) -> Vec<Greeting> {
     let loopback = loopback(site);
     let host = address(settings).unwrap_or(loopback);
     // smtpd(8) looks up the client's name before it greets: probes come from an address that /etc/hosts names.
@@ -35,14 +42,66 @@ pub fn greetings(settings: &Settings, site: &Site, facts: &Facts) -> Vec<Greetin
     LISTENERS
         .into_iter()
         .filter(|(name, ..)| !is_off(settings, name))
-        .map(|(_, port, tls)| Greeting {
+        .map(|(name, port, tls)| Greeting {
             address: SocketAddr::new(host, port),
             source,
             begins: SMTP.to_owned(),
             goodbye: "QUIT".to_owned(),
             tls,
+            most: most(settings, services, name),
         })
         .collect()
+}
+
+/// What is asked about the processes that serve the others: trivial-rewrite(8), qmgr(8) and, where a table is read through
+/// it, proxymap(8). The last probe looks for stopped ones among all of them.
+pub fn inner(settings: &Settings) -> Vec<Named> {
+    let is_proxied = settings
+        .parameters
+        .values()
+        .any(|given| given.explicit && given.value.contains("proxy:"));
+    let asked = [
+        ("trivial-rewrite", "private/rewrite", true),
+        ("qmgr", "public/qmgr", true),
+        ("proxymap", "private/proxymap", is_proxied),
+    ];
+    let asked = asked.into_iter().filter(|(.., is_used)| *is_used);
+    let asked = asked.map(|(name, path, _)| Named {
+        name: name.to_owned(),
+        probe: Probe::Farewell {
+            path: Path::new(QUEUE_DIRECTORY).join(path),
+        },
+    });
+    let processes = Named {
+        name: "postfix".to_owned(),
+        probe: Probe::Processes {
+            pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
+            process: "master".to_owned(),
+        },
+    };
+    asked.chain([processes]).collect()
+}
+
+/// One smtpd(8) serves one session: the process limit of its service, or of all.
+fn most(settings: &Settings, services: &[Service], name: &str) -> Option<Most> {
+    let service = services
+        .iter()
+        .find(|service| service.is(name, "inet") && service.program == "smtpd")?;
+    let (limit, variable) = match service.fields[PROCESS_LIMIT].as_str() {
+        "-" => (
+            settings.parameters.get("default_process_limit")?.value.as_str(),
+            "POSTFIX_DEFAULT_PROCESS_LIMIT".to_owned(),
+        ),
+        limit => (
+            limit,
+            format!(
+                "MAILROOM_MASTER_{}_PROCESS_LIMIT",
+                service.variable().to_ascii_uppercase()
+            ),
+        ),
+    };
+    let sessions = limit.parse().ok().filter(|sessions| *sessions > 0)?;
+    Some(Most { sessions, variable })
 }
 
 fn loopback(site: &Site) -> IpAddr {

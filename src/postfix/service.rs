@@ -8,7 +8,7 @@ use super::files::main_cf_file;
 use super::main_cf::{self, Given};
 use super::{leftovers, master_cf, probes, reload_guard};
 use crate::health::Named;
-use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, QUEUE_DIRECTORY};
+use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
 use crate::supervise::service::{Drain, Preparation, Queue, Readiness, ReloadGuard, Service, StopShare};
 
@@ -51,7 +51,11 @@ pub(super) fn service(
         ready: Readiness::Answers(first),
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
-        reads: std::iter::once(POSTFIX_CONFIG_DIRECTORY.into()).chain(tables).collect(),
+        reads: [POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES]
+            .map(Into::into)
+            .into_iter()
+            .chain(tables)
+            .collect(),
         reload_guard: Some(ReloadGuard {
             waiting: Rc::new(reload_guard::waiting),
             probes: named.iter().map(|named| named.probe.clone()).collect(),

@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::drop_ins;
+use super::files;
 use super::main_cf::{self, Given};
 use super::master_cf::Service;
 use super::master_settings::{self, MasterSetting};
 use super::parameters::{self, Parameters, split_words};
+use super::peers;
 use super::variables::{self, MASTER, MASTER_CF_D, PARAMETER};
 use crate::layout::RELAY_LOGIN;
 use crate::secrets;
 use crate::settings::reader::Other;
 use crate::settings::{DropIn, Reader, Values};
-use crate::values::kind::{self, Kind};
+use crate::values::kind::Kind;
 
 /// Values of the table that Postfix's configuration needs as types. Envy fills them.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -72,15 +74,14 @@ impl Settings {
         };
         settings.read_services(reader);
         for other in reader.others(PARAMETER) {
-            let read = kind::one_line(&other.value).and_then(|()| settings.read_parameter(reader, &other));
+            let read = settings.read_parameter(reader, &other);
             if let Err(reason) = read {
                 reader.mistake(&other.name, reason);
             }
         }
         for Other { name, rest, value } in reader.others(MASTER) {
-            let read = kind::one_line(&value)
-                .and_then(|()| master_settings::read(&name, &rest, &value, &settings.known))
-                .and_then(|setting| settings.add_master(setting));
+            let read = master_settings::read(&name, &rest, &value, &settings.known)
+                .and_then(|setting| setting.map_or(Ok(()), |setting| settings.add_master(setting)));
             if let Err(reason) = read {
                 reader.mistake(&name, reason);
             }
@@ -114,7 +115,10 @@ impl Settings {
             Some(known) => known.to_owned(),
             None if self.is_referred_to(reader, &parameter) => parameter.clone(),
             None => {
-                let names = self.known.names();
+                if let Some(ours) = peers::ours(&other.rest) {
+                    return Err(reader.another_images(&other.name, ours));
+                }
+                let names = self.known.names().filter(|name| parameters::may_be_set(name));
                 let names: Vec<String> = names
                     .map(|name| format!("{PARAMETER}{}", name.to_ascii_uppercase()))
                     .collect();
@@ -122,9 +126,18 @@ impl Settings {
             }
         };
         if let Some(reason) = parameters::owned(&parameter) {
-            return Err(format!("is decided by mailroom: {reason}"));
+            let is_ours = files::is_written(&parameter, &other.value, &self.known, reader.values());
+            return if is_ours {
+                Ok(())
+            } else {
+                Err(format!("is decided by mailroom: {reason}"))
+            };
         }
-        let value = self.known.check(&checked_as, &other.value)?;
+        let value = match self.known.check(&checked_as, &other.value) {
+            // Compose files pass `${UNSET}` on as nothing.
+            Err(_) if other.value.trim().is_empty() => return Ok(()),
+            checked => checked?,
+        };
         if let Some(other) = self.other_variable_for(reader, &parameter, &value) {
             return Err(format!("sets {parameter}, and so does {other}: keep one of them"));
         }

@@ -39,7 +39,7 @@ pub(super) fn sender_logins(accounts: &[Account]) -> Vec<(String, String)> {
 /// Owners that a plain table cannot express: any address for the relay role, `user+detail` for its user.
 ///
 /// The first match ends a regexp table, so each line names all its owners, and the one for all addresses comes last.
-pub(super) fn sender_login_patterns(accounts: &[Account]) -> String {
+pub(super) fn sender_login_patterns(accounts: &[Account], delimiters: &str) -> String {
     let relays: Vec<String> = accounts
         .iter()
         .filter(|account| account.role == Role::Relay)
@@ -50,9 +50,17 @@ pub(super) fn sender_login_patterns(accounts: &[Account]) -> String {
             .chain(relays.iter().cloned())
             .collect::<Vec<_>>()
     };
+    let alternatives: Vec<String> = delimiters
+        .chars()
+        .map(|sign| escape_pattern(&sign.to_string()))
+        .collect();
+    let between = match alternatives.as_slice() {
+        [one] => one.clone(),
+        several => format!("({})", several.join("|")),
+    };
     let detail = |account: &Account| {
         let pattern = format!(
-            "/^{}\\+[^@]*@{}$/",
+            "/^{}{between}[^@]*@{}$/",
             escape_pattern(&account.name),
             escape_pattern(&account.domain)
         );
@@ -60,7 +68,7 @@ pub(super) fn sender_login_patterns(accounts: &[Account]) -> String {
     };
     let details = accounts
         .iter()
-        .filter(|account| account.role != Role::Relay)
+        .filter(|account| account.role != Role::Relay && !delimiters.is_empty())
         .map(detail);
     let any = (!relays.is_empty()).then(|| format!("/^/ {}\n", relays.join(", ")));
     std::iter::once(TABLE_HEADER.to_owned())

@@ -20,7 +20,7 @@ pub(super) fn environment(pairs: &[(&str, &str)]) -> Environment {
 
 fn known() -> Parameters {
     Parameters::parse(
-        "myhostname = x\nsmtp_tls_CAfile =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\n\
+        "myhostname = x\nsmtp_tls_CAname =\ndefault_destination_concurrency_limit = 20\nqueue_directory = /x\n\
          maillog_file =\nvirtual_mailbox_limit = 5\nsmtpd_relay_restrictions = a\n\
          smtpd_recipient_restrictions =\nsmtpd_restriction_classes =\n",
         "",
@@ -85,7 +85,10 @@ pub(super) fn read_with(sources: Sources, known: Parameters) -> Result<Whole, Re
         .collect::<Vec<_>>();
     let mut postfix = Configuration::new(Settings::read(postfix.0, &mut reader));
     let dovecot = dovecot.read(&mut reader);
-    let checked = reader.finish(&prefixes)?;
+    let checked = reader.finish(&prefixes);
+    if !checked.mistakes.is_empty() {
+        return Err(Report::of(checked.mistakes, &checked.secrets));
+    }
     let site = Site::of(&checked.values).unwrap();
     let mistakes = postfix.examine(&site, &checked.values).unwrap();
     if !mistakes.is_empty() {
@@ -180,12 +183,12 @@ fn tables_of_the_tables_variables_have_a_type() {
 
 #[test]
 fn parameters_in_any_case_and_mixed_case_names() {
-    let settings = read(&[("POSTFIX_SMTP_TLS_CAFILE", "/ca.pem")]).unwrap();
-    assert_eq!(settings.postfix.parameters["smtp_tls_CAfile"].value, "/ca.pem");
-    let settings = read(&[("POSTFIX_smtp_tls_CAfile", "/ca.pem")]).unwrap();
+    let settings = read(&[("POSTFIX_SMTP_TLS_CANAME", "a")]).unwrap();
+    assert_eq!(settings.postfix.parameters["smtp_tls_CAname"].value, "a");
+    let settings = read(&[("POSTFIX_smtp_tls_CAname", "a")]).unwrap();
     assert_eq!(
-        settings.postfix.parameters["smtp_tls_CAfile"].variable,
-        "POSTFIX_smtp_tls_CAfile"
+        settings.postfix.parameters["smtp_tls_CAname"].variable,
+        "POSTFIX_smtp_tls_CAname"
     );
 }
 
@@ -194,7 +197,7 @@ fn a_name_of_the_users_own_needs_a_reference() {
     assert!(read(&[("POSTFIX_MY_CLIENTS", "x")]).is_err());
     let settings = read(&[
         ("POSTFIX_MY_CLIENTS", "x"),
-        ("POSTFIX_SMTP_TLS_CAFILE", "${my_clients}"),
+        ("POSTFIX_SMTP_TLS_CANAME", "${my_clients}"),
     ])
     .unwrap();
     assert_eq!(settings.postfix.parameters["my_clients"].value, "x");
@@ -207,7 +210,7 @@ fn a_name_of_the_users_own_needs_a_reference() {
         (
             "POSTFIX_MY_SERVER_HOST",
             "a.test",
-            ("POSTFIX_SMTP_TLS_CAFILE", "inline:{a=b}, proxy:ldap:my"),
+            ("POSTFIX_SMTP_TLS_CANAME", "inline:{a=b}, proxy:ldap:my"),
         ),
     ] {
         assert!(read(&[(name, value), refers]).is_ok(), "{name}");
@@ -258,7 +261,7 @@ fn owned_parameters_and_second_lines_are_refused() {
             .contains("decided by mailroom")
     );
     assert!(
-        read(&[("POSTFIX_SMTP_TLS_CAFILE", "a\nb = c")]).unwrap_err().0[0]
+        read(&[("POSTFIX_SMTP_TLS_CANAME", "a\nb = c")]).unwrap_err().0[0]
             .reason
             .contains("one line")
     );
@@ -285,8 +288,8 @@ fn two_spellings_of_one_place_must_agree() {
     for (one, two) in [
         ("DOVECOT_MAIL_DEBUG", "DOVECOT_mail_debug"),
         (
-            "MAILROOM_MASTER_SMTP_INET_SMTP_TLS_CAFILE",
-            "MAILROOM_MASTER_SMTP_INET_smtp_tls_CAfile",
+            "MAILROOM_MASTER_SMTP_INET_SMTP_TLS_CANAME",
+            "MAILROOM_MASTER_SMTP_INET_smtp_tls_CAname",
         ),
         (
             "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT",
@@ -447,7 +450,7 @@ fn drop_in_files_are_applied_last_and_named() {
     let file = |text: &str| Sources {
         environment: environment(&[
             ("POSTFIX_MYHOSTNAME", "a.example.org"),
-            ("POSTFIX_smtp_tls_cafile", "/a"),
+            ("POSTFIX_smtp_tls_caname", "/a"),
         ]),
         main_cf: vec![DropIn {
             path: "/etc/mailroom/main.cf.d/x.cf".into(),
@@ -455,11 +458,11 @@ fn drop_in_files_are_applied_last_and_named() {
         }],
         ..Sources::default()
     };
-    let settings = read_with(file("myhostname = b.example.org\nsmtp_tls_CAfile = /b\n"), known()).unwrap();
+    let settings = read_with(file("myhostname = b.example.org\nsmtp_tls_CAname = /b\n"), known()).unwrap();
     assert_eq!(settings.site.hostname, "b.example.org");
-    assert_eq!(settings.postfix.parameters["smtp_tls_CAfile"].value, "/b");
+    assert_eq!(settings.postfix.parameters["smtp_tls_CAname"].value, "/b");
     assert_eq!(
-        settings.postfix.parameters["smtp_tls_CAfile"].variable,
+        settings.postfix.parameters["smtp_tls_CAname"].variable,
         "/etc/mailroom/main.cf.d/x.cf:2"
     );
     let report = read_with(file("myhostname = b\nqueue_directory = /q\nnonsense = 1\n"), known()).unwrap_err();
@@ -476,7 +479,7 @@ fn drop_in_files_are_applied_last_and_named() {
 #[test]
 fn secrets_are_never_told() {
     let mut sources = sources(environment(&[
-        ("POSTFIX_RELAYHOST", "hunter2 hunter2"),
+        ("POSTFIX_RELAYHOST", "hunter2 [hunter2"),
         ("POSTFIX_MYHOSTNAM", "hunter2"),
     ]));
     sources.secrets = ["POSTFIX_RELAYHOST".to_owned(), "POSTFIX_MYHOSTNAM".to_owned()].into();

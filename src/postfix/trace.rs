@@ -1,7 +1,7 @@
 //! Traces what Postfix's programs say to what set the parameter or option: a variable, or `file:line`. The comment above a
 //! line of main.cf, and above a service of master.cf, names it; a line without one is ours.
 
-use super::{main_cf, master_cf};
+use super::{drop_ins, main_cf, master_cf};
 use crate::report::Mistake;
 
 /// The mistake behind one line that a program said, where it can be traced.
@@ -71,8 +71,8 @@ fn in_main_cf(text: &str, said: &str) -> Option<(String, String, String)> {
             (by_name.or_else(by_value), reason.to_owned())
         }
     };
-    let (variable, _, value) = found?;
-    Some(((*variable).to_owned(), (*value).to_owned(), reason))
+    let (variable, name, value) = found?;
+    Some(((*variable).to_owned(), drop_ins::shown(variable, name, value), reason))
 }
 
 /// Traces what postconf(1) says of an option in a rendered master.cf to who set it: origin, value and what is wrong.

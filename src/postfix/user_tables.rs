@@ -9,10 +9,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
+use super::caches;
+use super::drop_ins;
+use super::lookups::{self, Lookup};
 use super::main_cf::Given;
 use super::master_settings::Change;
+use super::paths;
+use super::relay;
 use super::settings::Settings;
-use crate::layout::POSTFIX_CONFIG_DIRECTORY;
+use crate::layout::{POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES};
 use crate::report::Mistake;
 use crate::site::Site;
 use crate::values::network;
@@ -53,6 +58,8 @@ pub struct UserFiles {
     pub tables: Vec<UserTable>,
     /// All files that are read as they are, and the sources of those that are built, with what they hold.
     pub referenced: Vec<(PathBuf, Vec<u8>)>,
+    /// Tables that Postfix is to ask once.
+    pub lookups: Vec<Lookup>,
 }
 
 /// Looks at all files that the settings name. Returns what is missing or wrong, too: with such a table a daemon that looks
@@ -60,14 +67,25 @@ pub struct UserFiles {
 pub fn find(settings: &Settings, site: &Site) -> (UserFiles, Vec<Mistake>) {
     let mut tables: BTreeMap<PathBuf, UserTable> = BTreeMap::new();
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
-    let mut mistakes = Vec::new();
+    let (mut mistakes, mut lookups) = (Vec::new(), Vec::new());
     for Named {
         origin,
+        name,
         value,
         is_networks,
     } in named(settings, site)
     {
-        let mut wrong = |reason: String| mistakes.push(Mistake::new(origin, value, reason));
+        let mut wrong = |reason: String| {
+            let shown = drop_ins::shown(origin, name, value);
+            mistakes.push(Mistake::new(origin, shown, reason));
+        };
+        if caches::is_one(name) {
+            caches::wrong(value).into_iter().for_each(wrong);
+            continue;
+        }
+        paths::wrong(name, value).into_iter().for_each(&mut wrong);
+        relay::wrong_mechanisms(name, value).into_iter().for_each(&mut wrong);
+        lookups.extend(lookups::of(origin, name, value));
         for (kind, path) in references(value) {
             paths.insert(path.into());
             match examine(kind, Path::new(path)) {
@@ -90,6 +108,7 @@ pub fn find(settings: &Settings, site: &Site) -> (UserFiles, Vec<Mistake>) {
     let files = UserFiles {
         tables: tables.into_values().collect(),
         referenced: paths.into_iter().filter_map(read).collect(),
+        lookups,
     };
     (files, mistakes)
 }
@@ -98,6 +117,8 @@ pub fn find(settings: &Settings, site: &Site) -> (UserFiles, Vec<Mistake>) {
 struct Named<'a> {
     /// Who sets it.
     origin: &'a str,
+    /// The parameter.
+    name: &'a str,
     value: &'a str,
     /// It is an entry of `mynetworks`.
     is_networks: bool,
@@ -105,27 +126,30 @@ struct Named<'a> {
 
 /// What is set and may name files.
 fn named<'a>(settings: &'a Settings, site: &'a Site) -> impl Iterator<Item = Named<'a>> {
-    let plain = |origin: &'a str, value: &'a str| Named {
+    let plain = |origin: &'a str, name: &'a str, value: &'a str| Named {
         origin,
+        name,
         value,
         is_networks: false,
     };
-    let parameters = settings.parameters.values().filter(|given| given.explicit);
-    let parameters = parameters.map(move |Given { variable, value, .. }| plain(variable, value));
+    let parameters = settings.parameters.iter().filter(|(_, given)| given.explicit);
+    let parameters = parameters.map(move |(name, Given { variable, value, .. })| plain(variable, name, value));
     let origin = settings.networks_origin.as_deref().unwrap_or_default();
     let networks = site.networks.iter().flat_map(|networks| &networks.tables);
     let networks = networks.map(move |table| Named {
         origin,
+        name: "mynetworks",
         value: table.trim_start_matches('!'),
         is_networks: true,
     });
     let options = settings.master.iter().filter_map(move |setting| match &setting.change {
-        Change::Option(_, value) => Some(plain(&setting.variable, value)),
+        Change::Option(name, value) => Some(plain(&setting.variable, name, value)),
         _ => None,
     });
     let services = settings.services.iter().flat_map(move |service| {
         let origin = service.origins.first().map_or("", String::as_str);
-        service.options.iter().map(move |(_, value)| plain(origin, value))
+        let options = service.options.iter();
+        options.map(move |(name, value)| plain(origin, name, value))
     });
     parameters.chain(networks).chain(options).chain(services)
 }
@@ -135,7 +159,7 @@ fn words(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `type:/path` in a list of tables.
-fn references(value: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn references(value: &str) -> impl Iterator<Item = (&str, &str)> {
     words(value)
         .map(|word| word.strip_prefix("proxy:").unwrap_or(word))
         .filter_map(|word| word.split_once(":/").map(|(kind, _)| (kind, &word[kind.len() + 1..])))
@@ -143,7 +167,7 @@ fn references(value: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// `/path` in a list, or alone.
-fn plain_files(value: &str) -> impl Iterator<Item = &str> {
+pub(super) fn plain_files(value: &str) -> impl Iterator<Item = &str> {
     words(value)
         .map(|word| word.trim_start_matches('!'))
         .filter(|word| word.starts_with('/') && !word.contains('$'))
@@ -198,15 +222,7 @@ fn public_in_table(text: &str) -> Option<String> {
 
 /// What we write ourselves is there in time.
 fn is_ours(path: &Path) -> bool {
-    [
-        "vmailbox",
-        "virtual",
-        "sender_login",
-        "sender_login.regexp",
-        "relay_login",
-    ]
-    .iter()
-    .any(|name| Path::new(POSTFIX_CONFIG_DIRECTORY).join(name) == path)
+    path.starts_with(POSTFIX_TABLES)
 }
 
 fn examine(kind: &str, path: &Path) -> Result<Option<UserTable>, String> {

@@ -11,11 +11,13 @@ use tokio::task::spawn_blocking;
 use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
-use crate::layout::{CERTIFICATE, HOSTS_FILE, KEY, RUN_DIRECTORY};
+use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
 use crate::supervise::service::Service;
+use crate::system::beneath::{self, Link, NoDirectory};
 use crate::system::files::{self, Prepared};
+use crate::system::owners::{self, Repaired};
 
 /// What is in place.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
         host_name,
         ..
     } = desired;
-    make_directories(&plan.directories)?;
+    let left_alone = make_directories(&plan.directories)?;
     let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
     let prepared = spawn_blocking(move || prepare(&files)).await??;
     put(prepared)?;
@@ -57,17 +59,53 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
     Ok(Provisioned {
         fingerprints: services
             .iter()
-            .map(|service| (service.name, fingerprint(service, &plan)))
+            .map(|service| (service.name, fingerprint(service, &plan, &kept.served)))
             .collect(),
-        trees: plan.trees,
+        trees: without(plan.trees, &left_alone),
         services,
     })
 }
 
-fn make_directories(directories: &[Directory]) -> io::Result<()> {
-    directories
-        .iter()
-        .try_for_each(|directory| files::directory(&directory.path, directory.owner, directory.mode))
+/// Returns the places that are left alone, and all below them, because a link is there: an account that owns the directory
+/// may have made it.
+fn make_directories(directories: &[Directory]) -> io::Result<Vec<PathBuf>> {
+    let mut left_alone: Vec<PathBuf> = Vec::new();
+    for Directory { path, owner, mode } in directories {
+        if left_alone.iter().any(|link| path.starts_with(link)) {
+            continue;
+        }
+        let Err(error) = files::directory(path, *owner, *mode) else {
+            continue;
+        };
+        match Link::within(&error) {
+            Some(link) => tracing::warn!(path = %path.display(), "Left alone: {link}"),
+            None => return Err(obstacle(error)),
+        }
+        left_alone.push(path.clone());
+    }
+    Ok(left_alone)
+}
+
+/// A file where a directory belongs may be an mbox, as other images and Debian's own programs make them.
+fn obstacle(error: io::Error) -> io::Error {
+    let Some(NoDirectory { path }) = NoDirectory::within(&error) else {
+        return error;
+    };
+    let what = match beneath::read_text(path) {
+        Ok(text) if text.starts_with("From ") => "an mbox file",
+        Ok(text) if text.is_empty() => "an empty file, perhaps an mbox,",
+        _ => "a file",
+    };
+    let path = path.display();
+    io::Error::other(format!(
+        "{path} is {what} where a directory belongs: move it to another name and start again; mail in it can be imported \
+         then"
+    ))
+}
+
+fn without(trees: Vec<Tree>, left_alone: &[PathBuf]) -> Vec<Tree> {
+    let is_left_alone = |tree: &Tree| left_alone.iter().any(|link| tree.path.starts_with(link));
+    trees.into_iter().filter(|tree| !is_left_alone(tree)).collect()
 }
 
 /// Writes all files that differ, each beside its place: what takes time, and what can fail for want of space.
@@ -103,14 +141,20 @@ pub async fn repair(trees: Vec<Tree>) {
     repair(beside);
 }
 
-fn repair_tree(Tree { path, owner, .. }: &Tree) {
-    match files::own(path, *owner) {
-        Ok(0) => {}
-        Ok(count) => {
-            let (path, user) = (path.display(), owner.user);
-            tracing::info!(%path, "Repaired: {count} files below {path} belong to {user} again");
-        }
-        Err(error) => tracing::warn!("Not repaired: {error}"),
+fn repair_tree(tree: &Tree) {
+    let Tree {
+        path, owner, without, ..
+    } = tree;
+    let Repaired { owners, modes } = match owners::repair(path, *owner, *without) {
+        Ok(repaired) => repaired,
+        Err(error) => return tracing::warn!("Not repaired: {error}"),
+    };
+    let (path, user) = (path.display(), owner.user);
+    if owners > 0 {
+        tracing::info!(%path, "Repaired: {owners} files below {path} belong to {user} again");
+    }
+    if modes > 0 {
+        tracing::info!(%path, "Repaired: {modes} files below {path} are closed to other accounts again");
     }
 }
 
@@ -120,13 +164,16 @@ pub fn remove_leftovers(plan: &Plan) {
     for entry in stages.filter(|entry| staging::is_staging(&entry.path())) {
         let _ = fs::remove_dir_all(entry.path());
     }
-    let directories: BTreeSet<&Path> = plan.files.iter().filter_map(|file| file.path.parent()).collect();
+    let of_certificates = Path::new(CERTIFICATE).parent();
+    let directories = plan.files.iter().map(|file| file.path.parent());
+    let directories = directories.chain([of_certificates, Some(Path::new(RUN_DIRECTORY))]);
+    let directories: BTreeSet<&Path> = directories.flatten().collect();
     directories.into_iter().for_each(files::remove_temporary);
 }
 
 /// Of the files that a service reads, the user's own among them, and of the certificate. Tables that were built count by
 /// their sources: some types have other bytes after each build.
-fn fingerprint(service: &Service, plan: &Plan) -> u64 {
+fn fingerprint(service: &Service, plan: &Plan, served: &str) -> u64 {
     let files = plan.files.iter().map(|file| (&file.path, &file.bytes));
     let referenced = plan.referenced.iter().map(|(path, bytes)| (path, bytes));
     let is_read = |path: &Path| service.reads.iter().any(|read| path.starts_with(read));
@@ -134,8 +181,6 @@ fn fingerprint(service: &Service, plan: &Plan) -> u64 {
     for file in files.chain(referenced).filter(|(path, _)| is_read(path)) {
         file.hash(&mut hasher);
     }
-    for path in [CERTIFICATE, KEY] {
-        fs::read(path).ok().hash(&mut hasher);
-    }
+    served.hash(&mut hasher);
     hasher.finish()
 }

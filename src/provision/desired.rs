@@ -1,13 +1,17 @@
 //! The second step: from what was read to everything that shall be. Pure but for random salts of passwords.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
 
 use super::notices::{self, Notices};
 use super::read::Read;
 use crate::accounts;
+use crate::certificates::Found;
 use crate::daemon::{Basis, Checker, Part};
+use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS};
+use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, VOLUMES};
 use crate::plan::{File, Plan};
 use crate::secrets::Secrets;
 use crate::site::Site;
@@ -29,6 +33,8 @@ pub struct Desired {
     pub checkers: Vec<Box<dyn Checker>>,
     /// What is kept running.
     pub services: Vec<Service>,
+    /// The certificate and its key, or what they are made of.
+    pub certificate: Found,
     /// What is never shown.
     pub secrets: Secrets,
     /// What a user should know.
@@ -72,6 +78,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         format!("{}\n", site.domain),
     ));
     plan.protect(secrets);
+    can_be_written(&plan, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
     Ok(Desired {
         notices: notices::of(read, &trust, &accounts),
@@ -80,6 +87,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
             .filter_map(|daemon| daemon.read_at_start(site))
             .collect(),
         host_name: name_is_missing.then_some((PROBE_ADDRESS, "healthcheck")),
+        certificate: facts.certificate.clone(),
         site: site.clone(),
         secrets: secrets.clone(),
         trust,
@@ -90,11 +98,39 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
     })
 }
 
+/// What cannot be written is found before anything is. A certificate is only read where one is there.
+fn can_be_written(plan: &Plan, facts: &Facts) -> anyhow::Result<()> {
+    let is_read_only = |volume: &&str| *volume != CERTIFICATE_DIRECTORY && facts.read_only.contains(Path::new(volume));
+    if let Some(volume) = VOLUMES.into_iter().find(is_read_only) {
+        bail!("{volume} is read-only, but is written by a running server: mount it without :ro (readOnly)");
+    }
+    let written = plan.files.iter().map(|file| &file.path);
+    let written = written.chain(plan.drop_ins.iter().map(|(file, _)| file));
+    let Some(path) = written.into_iter().find(|path| facts.mounts.contains(*path)) else {
+        return Ok(());
+    };
+    let drop_ins = plan.drop_ins.iter().find(|(file, _)| file == path);
+    let instead = match drop_ins {
+        Some((_, directory)) => format!("mount a file with your own settings into {}", directory.display()),
+        None => "mount your own file at another path".to_owned(),
+    };
+    bail!(
+        "{} is mounted from outside, but is written at every start: {instead} instead",
+        path.display()
+    )
+}
+
 /// Nothing of our own environment reaches the daemons: it may hold secrets.
 fn daemon_environment(site: &Site) -> Vec<(String, String)> {
+    // The C library reads no file for UTC0. That of UTC may be another one: what docker mounts at /etc/localtime lies
+    // where that link leads.
+    let time_zone = match site.time_zone.as_str() {
+        "UTC" => "UTC0",
+        zone => zone,
+    };
     [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("TZ", site.time_zone.as_str()),
+        ("TZ", time_zone),
         // resolv.conf(5): a DNS that does not answer holds up a greeting for 2 s, not for 10 s.
         ("RES_OPTIONS", "timeout:1 attempts:2"),
     ]

@@ -10,9 +10,11 @@
 
 pub mod commit;
 pub mod desired;
+mod judge;
 pub mod notices;
 pub mod read;
 pub mod stage;
+pub mod volumes;
 
 use std::path::Path;
 
@@ -21,10 +23,10 @@ use tokio::task::spawn_blocking;
 
 pub use self::commit::{Fingerprints, Provisioned};
 pub use self::desired::{Desired, desired};
-pub use self::read::{Read, read};
+pub use self::judge::read;
+pub use self::read::Read;
 pub use self::stage::stage;
-use crate::certificates;
-use crate::layout::{CERTIFICATE, KEY, RUN_DIRECTORY};
+use crate::layout::RUN_DIRECTORY;
 use crate::system::files::{self, Owner};
 use crate::system::processes::Processes;
 
@@ -33,11 +35,11 @@ use crate::system::processes::Processes;
 /// The key of a new certificate is a matter of luck, 40 to 400 ms, as long as all the rest: it is made while the files are
 /// checked.
 pub async fn provision(desired: Desired, processes: &Processes) -> anyhow::Result<Provisioned> {
-    let hostname = desired.site.hostname.clone();
-    let keep = move || certificates::keep(Path::new(CERTIFICATE), Path::new(KEY), &hostname);
-    let certificate = spawn_blocking(keep);
+    let (found, names) = (desired.certificate.clone(), desired.site.certificate_names());
+    let certificate = spawn_blocking(move || found.keep(&names));
     files::directory(Path::new(RUN_DIRECTORY), Owner::ROOT, 0o755)?;
     let staged = stage(&desired, Path::new(RUN_DIRECTORY), processes).await?;
+    staged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let kept = certificate.await.context("the certificate's thread failed")??;
     commit::commit(desired, staged, kept).await
 }

@@ -40,7 +40,9 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
         notes: read.notes.iter().chain(&trust.notes).cloned().collect(),
         warnings: storage(&read.facts)
             .into_iter()
+            .chain(read.facts.certificate.warnings(&read.site.hostname))
             .chain(of_daemons)
+            .chain(read.facts.rights.warning())
             .chain(unnamed_probe(&read.facts))
             .collect(),
         accounts: format!(

@@ -1,15 +1,16 @@
-//! The first step: what is set, and what is there. Mistakes of the user's come back as one [`Report`], inside the error.
+//! The first step: what is set, and what is there. Mistakes of the user's come back beside it: a wrong variable has its
+//! default then.
 
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::layout::PRIMARY_DOMAIN_RECORD;
-use crate::report::{Mistake, Report};
+use crate::report::{self, Mistake, Unusable};
 use crate::secrets::Secrets;
 use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::Site;
+use crate::site::{Protocols, Site};
 use crate::system::processes::Processes;
 use crate::values::network::Networks;
 
@@ -28,19 +29,19 @@ pub struct Read {
     pub notes: Vec<String>,
 }
 
-/// Reads everything.
+/// Reads everything; with what is wrong with it.
 pub async fn read(
     daemons: &[&'static dyn Daemon],
     environment: &Environment,
     processes: &Processes,
-) -> anyhow::Result<Read> {
+) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let table = daemon::table(daemons);
     let mut grammars = Vec::new();
     for daemon in daemons {
         grammars.push(daemon.learn(environment, &table, processes).await?);
     }
     let gathered = gather(environment, &table, &names(&grammars));
-    let (configured, checked) = settings(table, gathered, grammars)?;
+    let (configured, checked) = settings(table, gathered, grammars);
     let facts = Facts::gather(environment);
     examined(configured, checked, facts)
 }
@@ -50,11 +51,7 @@ fn names(grammars: &[Box<dyn Grammar>]) -> Vec<&dyn Names> {
 }
 
 /// The settings of all rooms, each value right by itself.
-fn settings(
-    table: Table,
-    gathered: Gathered,
-    grammars: Vec<Box<dyn Grammar>>,
-) -> Result<(Vec<Box<dyn Configured>>, Checked), Report> {
+fn settings(table: Table, gathered: Gathered, grammars: Vec<Box<dyn Grammar>>) -> (Vec<Box<dyn Configured>>, Checked) {
     let mut reader = Reader::new(table, gathered);
     let checks = |variable: &'static Variable, canonical: &str| {
         grammars
@@ -69,34 +66,56 @@ fn settings(
         .copied()
         .collect();
     let configured = grammars.into_iter().map(|grammar| grammar.read(&mut reader)).collect();
-    Ok((configured, reader.finish(&prefixes)?))
+    (configured, reader.finish(&prefixes))
 }
 
 /// With all that is wrong in the whole.
-fn examined(mut configured: Vec<Box<dyn Configured>>, checked: Checked, facts: Facts) -> anyhow::Result<Read> {
+fn examined(
+    mut configured: Vec<Box<dyn Configured>>,
+    checked: Checked,
+    facts: Facts,
+) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let Checked {
         values,
         secrets,
         mut notes,
+        mut mistakes,
     } = checked;
-    let site = Site::of(&values)?;
-    let mut mistakes: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
+    let mut site = Site::of(&values)?;
+    notes.extend(without_ipv6(&mut site, &facts)?);
+    let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
+    objections.extend(facts.certificate.mistake.clone());
     for daemon in &mut configured {
-        mistakes.extend(daemon.examine(&site, &values)?);
+        objections.extend(daemon.examine(&site, &values)?);
     }
-    if !mistakes.is_empty() {
-        return Err(Report::of(mistakes, &secrets).into());
-    }
+    report::add(&mut mistakes, objections);
     let of_networks = site.networks.iter().flat_map(Networks::notes);
     let of_daemons = configured.iter().flat_map(|daemon| daemon.notes());
     notes = of_networks.chain(of_daemons).chain(notes).collect();
-    Ok(Read {
+    let read = Read {
         site,
         configured,
         facts,
         secrets,
         notes,
-    })
+    };
+    Ok((read, mistakes))
+}
+
+/// Where there is no IPv6, both protocols are IPv4 alone, and a note says so.
+fn without_ipv6(site: &mut Site, facts: &Facts) -> anyhow::Result<Option<String>> {
+    match (&facts.no_ipv6, site.protocols) {
+        (Some(why), Protocols::All) => {
+            site.protocols = Protocols::Ipv4;
+            let note = format!("POSTFIX_INET_PROTOCOLS=all: there is no IPv6 here ({why}); IPv4 alone is served");
+            Ok(Some(note))
+        }
+        (Some(why), Protocols::Ipv6) => Err(Unusable(format!(
+            "POSTFIX_INET_PROTOCOLS=ipv6: there is no IPv6 here ({why}): use ipv4, or give the container's network IPv6"
+        ))
+        .into()),
+        _ => Ok(None),
+    }
 }
 
 /// With another primary domain the short home directories would hand one user's mail to another.
@@ -120,7 +139,7 @@ pub(crate) mod tests {
     use crate::daemons::DAEMONS;
 
     /// Parameters of a small Postfix.
-    const PARAMETERS: &str = "smtpd_client_connection_rate_limit = 0\nsmtp_tls_CAfile =\nbiff = yes\nmax_idle = 100s\n";
+    const PARAMETERS: &str = "smtpd_client_connection_rate_limit = 0\nsmtp_tls_CApath =\nbiff = yes\nmax_idle = 100s\n";
 
     /// Reads an environment, with nothing else set and no facts.
     pub(crate) fn read(pairs: &[(&str, &str)]) -> Read {
@@ -131,8 +150,10 @@ pub(crate) mod tests {
         let grammars = vec![crate::postfix::grammar(PARAMETERS, ""), crate::dovecot::grammar()];
         let table = daemon::table(DAEMONS);
         let gathered = gather(&environment, &table, &names(&grammars));
-        let (configured, checked) = settings(table, gathered, grammars).unwrap();
-        examined(configured, checked, Facts::default()).unwrap()
+        let (configured, checked) = settings(table, gathered, grammars);
+        let (read, mistakes) = examined(configured, checked, Facts::default()).unwrap();
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        read
     }
 
     /// The settings of the site alone.

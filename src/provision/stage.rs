@@ -19,6 +19,8 @@ use crate::system::processes::Processes;
 pub struct Staged {
     /// In the order in which they are put in place.
     pub files: Vec<File>,
+    /// What will not work, as things stand.
+    pub warnings: Vec<String>,
 }
 
 /// Checks everything, in a scratch directory below `parent`.
@@ -38,10 +40,13 @@ pub async fn stage(desired: &Desired, parent: &Path, processes: &Processes) -> a
         .filter(|named| is_open(named.port()))
         .cloned()
         .collect();
+    let planned: Vec<File> = desired.plan.files.iter().map(|file| without(file, &findings)).collect();
+    let warnings = findings.iter().flat_map(|found| &found.warnings);
+    let warnings = warnings.map(|warning| desired.secrets.hide(warning)).collect();
     let built: Vec<Built> = findings.into_iter().flat_map(|found| found.built).collect();
-    let mut files = in_order(&desired.plan.files, built);
+    let mut files = in_order(&planned, built);
     files.push(health::file(&probes)?);
-    Ok(Staged { files })
+    Ok(Staged { files, warnings })
 }
 
 /// Runs all checkers at the same time: each waits for its programs most of the time.
@@ -98,6 +103,23 @@ fn all_well(
         }
         None => Ok(findings),
     }
+}
+
+/// A file without the lines that are not written.
+fn without(file: &File, findings: &[Findings]) -> File {
+    let left_out = findings.iter().flat_map(|found| &found.left_out);
+    let lines: Vec<usize> = left_out
+        .filter(|(path, _)| *path == file.path)
+        .map(|(_, line)| *line)
+        .collect();
+    if lines.is_empty() {
+        return file.clone();
+    }
+    let mut bytes = Vec::new();
+    for (number, line) in (1..).zip(file.bytes.split_inclusive(|byte| *byte == b'\n')) {
+        bytes.extend_from_slice(if lines.contains(&number) { b"" } else { line });
+    }
+    File { bytes, ..file.clone() }
 }
 
 /// A built file comes right behind its source, so that it is the younger one, and has the source's owner and mode: it holds

@@ -19,12 +19,13 @@ use self::reload::Reload;
 use crate::control::listener::{self, Asked as Question};
 use crate::control::{Answer, Request as Command};
 use crate::daemon::Daemon;
+use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
 use crate::logs::{Configuration, Logs, Meanings};
 use crate::provision::notices::Notices;
 use crate::provision::{Desired, Fingerprints, Provisioned};
 use crate::settings::Environment;
-use crate::site::{OnFailure, Site};
+use crate::site::{OnFailure, Protocols, Site};
 use crate::supervise::policy;
 use crate::supervise::{Limits, Output, Request, supervise};
 use crate::system::panics;
@@ -56,6 +57,8 @@ pub struct InForce {
     pub fingerprints: Fingerprints,
     /// What the log has said.
     pub notices: Notices,
+    /// The certificate is a user's own.
+    pub certificate_is_users: bool,
     /// What daemons read at their start alone.
     pub read_at_start: Vec<(&'static str, String)>,
 }
@@ -66,6 +69,7 @@ impl InForce {
         InForce {
             fingerprints: Fingerprints::new(),
             notices: desired.notices.clone(),
+            certificate_is_users: desired.certificate.is_users(),
             read_at_start: desired.read_at_start.clone(),
         }
     }
@@ -127,6 +131,10 @@ pub fn configure_logs(desired: &Desired, logs: &Logs) -> anyhow::Result<()> {
         time_zone: jiff::tz::TimeZone::get(&site.time_zone)?,
         host: site.hostname.split('.').next().unwrap_or_default().to_owned(),
         gateways: trust.gateways.iter().map(ToString::to_string).collect(),
+        probe_address: match site.protocols {
+            Protocols::Ipv6 => PROBE_ADDRESS_IPV6,
+            Protocols::Ipv4 | Protocols::All => PROBE_ADDRESS,
+        },
         level: site.log_level,
     });
     Ok(())

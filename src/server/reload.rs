@@ -61,6 +61,13 @@ impl Reload {
         } = &self.origin;
         let read = read(daemons, environment, processes).await?;
         let desired = desired(&read)?;
+        let is_users = desired.certificate.is_users();
+        anyhow::ensure!(
+            is_users || !self.in_force.certificate_is_users,
+            "your certificate is no longer in /etc/dovecot/certs: put it back; without it docker restart begins to serve a \
+             self-signed one"
+        );
+        let mount = desired.certificate.mount.clone();
         let (notices, read_at_start) = (desired.notices.clone(), desired.read_at_start.clone());
         configure_logs(&desired, logs)?;
         let Provisioned {
@@ -76,7 +83,9 @@ impl Reload {
             }
         }
         self.in_force.notices = notices;
-        Ok(self.reload_changed(services, fingerprints))
+        self.in_force.certificate_is_users = is_users;
+        let said = self.reload_changed(services, fingerprints);
+        Ok(mount.map_or(said.clone(), |mount| format!("{said} ({mount})")))
     }
 
     /// Reloads the services of which something has changed; returns what the log says.

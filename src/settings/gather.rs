@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use super::table::Table;
 use super::{DropIn, Environment, Knowledge, Line, Names, noise, owner};
 use crate::report::Mistake;
-use crate::values::kind;
+use crate::values::{kind, words};
 
 /// Where drop-in files lie, in one directory for each kind of them.
 pub const DROP_INS: &str = "/etc/mailroom";
+/// Bytes of the largest file that is read.
+const LARGEST: u64 = 1024 * 1024;
 
 /// One variable as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct Gathered {
 /// Collects everything. `owners` are the daemons' names of settings.
 pub fn gather(environment: &Environment, table: &Table, owners: &[&dyn Names]) -> Gathered {
     let mut gathered = Gathered::default();
-    let read = |path: &Path| fs::read_to_string(path);
+    let read = read_regular;
     gathered.take_environment(environment, table, owners, read);
     for owner in owners {
         for directory in owner.drop_in_directories() {
@@ -62,6 +64,11 @@ impl Gathered {
     ) {
         let mut from_files = Vec::new();
         for (name, value) in environment {
+            if let Some(rest) = name.strip_prefix(words::BYTE_ORDER_MARK) {
+                let reason = "has a byte-order mark (U+FEFF) before its name: save the env file as UTF-8 without one";
+                self.mistakes.push(Mistake::new(rest, crate::secrets::HIDDEN, reason));
+                continue;
+            }
             match stands_for(name, value, table, owners) {
                 Some(base) => from_files.push((name, base, value)),
                 None => self.take(table, name, value.clone(), false),
@@ -156,7 +163,7 @@ impl Gathered {
                 self.skipped.push(path);
                 continue;
             }
-            match fs::read_to_string(&path) {
+            match read_regular(&path) {
                 Ok(text) => found.push(DropIn { path, text }),
                 Err(error) => self.cannot_be_read(&path, &error),
             }
@@ -170,15 +177,34 @@ impl Gathered {
     }
 }
 
+/// Reads a file that a user names. A pipe would wait for ever, and a device would fill the memory.
+fn read_regular(path: &Path) -> io::Result<String> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if about.len() > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
 /// What a secret file holds, without its last line break.
 fn secret(path: &str, read: impl Fn(&Path) -> io::Result<String>) -> Result<String, String> {
     let content = read(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
     let content = content.strip_suffix('\n').unwrap_or(&content);
     let content = content.strip_suffix('\r').unwrap_or(content);
-    match kind::one_line(content) {
-        Ok(()) => Ok(content.to_owned()),
-        Err(reason) => Err(format!("what the file holds {reason}")),
+    if content
+        .trim_matches([words::BYTE_ORDER_MARK, ' ', '\t', '\r', '\n'])
+        .is_empty()
+    {
+        return Err("names a file that is empty".to_owned());
     }
+    kind::one_line(content).map_err(|reason| format!("what the file holds {reason}"))?;
+    if content.trim() != content {
+        return Err("names a file whose content begins or ends with a blank, which no daemon would keep".to_owned());
+    }
+    Ok(content.to_owned())
 }
 
 /// The name that `<NAME>_FILE` stands for, if there is a setting of that name. A setting whose own name ends so is itself.

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gather::{Gathered, Given};
 use super::table::{OURS, Table, Variable};
 use super::{DropIn, Knowledge, Names, noise, owner};
-use crate::report::{Mistake, Report};
+use crate::report::Mistake;
 use crate::secrets::{self, HIDDEN, Secrets};
-use crate::values::nearest;
+use crate::values::kind::Kind;
+use crate::values::{nearest, words};
 
 /// The checked values of the table's variables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct Other {
     pub value: String,
 }
 
-/// What was read without a mistake.
+/// What was read.
 #[derive(Debug)]
 pub struct Checked {
     /// The table's values.
@@ -66,6 +67,20 @@ pub struct Checked {
     pub secrets: Secrets,
     /// What a user should know about how the environment was understood.
     pub notes: Vec<String>,
+    /// What is wrong. A wrong variable of the table has its default, any other one is not there.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// A secret may have quotes of its own: those of a file are kept.
+fn without_quotes(variable: &Variable, value: &str) -> Result<(), String> {
+    words::without_quotes(value).map_err(|reason| {
+        let otherwise = if variable.secret {
+            format!(", or name a file by {}_FILE if they belong to it", variable.name)
+        } else {
+            String::new()
+        };
+        reason + &otherwise
+    })
 }
 
 /// Goes through what was gathered.
@@ -113,19 +128,39 @@ impl Reader {
                 canonical,
                 raw: raw.clone(),
                 origin: self.origin(variable.name),
-                explicit: given.is_some_and(|given| !given.value.is_empty()),
+                explicit: given.is_some_and(|given| !given.value.trim().is_empty()),
             };
-            let checked = variable
-                .kind
-                .canonical(&raw)
+            // What came from a file is meant as it stands there.
+            let quotes = match given.filter(|given| !given.secret && matches!(variable.kind, Kind::Text)) {
+                Some(given) => without_quotes(variable, &given.value),
+                None => Ok(()),
+            };
+            let checked = quotes
+                .and_then(|()| variable.kind.canonical(&raw))
                 .and_then(|canonical| also(variable, &canonical).map(|()| entry(canonical)));
             match checked {
                 Ok(entry) => {
                     self.values.0.insert(variable.name, entry);
                 }
-                Err(reason) => self.mistake(variable.name, reason),
+                Err(reason) => {
+                    self.mistake(variable.name, reason);
+                    self.assume_default(variable);
+                }
             }
         }
+    }
+
+    /// The rest is judged as if a wrong variable were not set.
+    fn assume_default(&mut self, variable: &'static Variable) {
+        let default = variable.value_when_unset();
+        let canonical = default.and_then(|default| variable.kind.canonical(default).ok());
+        let entry = canonical.map(|canonical| Entry {
+            raw: canonical.clone(),
+            canonical,
+            origin: self.origin(variable.name),
+            explicit: false,
+        });
+        self.values.0.extend(entry.map(|entry| (variable.name, entry)));
     }
 
     /// Sets aside what Kubernetes and docker links have left in the environment, and refuses unknown names of Mailroom's
@@ -197,6 +232,7 @@ impl Reader {
     pub fn mistake(&mut self, name: &str, reason: String) {
         let value = self.gathered.variables.get(name).map(|given| given.value.clone());
         let value = value.unwrap_or_default();
+        let reason = words::with_likely_cause(reason, &value);
         let repeats = value
             .split(|c: char| !c.is_alphanumeric())
             .any(|word| !word.is_empty() && reason.contains(word));
@@ -210,7 +246,13 @@ impl Reader {
             ),
             None => (HIDDEN.to_owned(), "is not allowed".to_owned()),
         };
-        self.mistakes.push(Mistake::new(self.origin(name), value, reason));
+        let origin = self.origin(name);
+        // A line of a file has no variable's name before it.
+        let value = match name.split_once('_').filter(|_| origin.starts_with('/')) {
+            Some((_, setting)) => format!("{setting} = {value}"),
+            None => value,
+        };
+        self.mistakes.push(Mistake::new(origin, value, reason));
     }
 
     /// Keeps a mistake in a drop-in file.
@@ -255,8 +297,20 @@ impl Reader {
         }
     }
 
-    /// The values, or the report. `prefixes` are those of all owners: other programs' secrets are none of ours.
-    pub fn finish(mut self, prefixes: &[&'static str]) -> Result<Checked, Report> {
+    /// The words for a name that another image has, and ours for it.
+    pub fn another_images(&mut self, name: &str, ours: &str) -> String {
+        if secrets::looks_secret(name) || secrets::looks_secret(ours) {
+            self.hidden.insert(name.to_owned());
+        }
+        if ours.contains([' ', '=']) {
+            format!("is the name that another image has; here it is {ours}")
+        } else {
+            format!("is the name that another image has; did you mean {ours}?")
+        }
+    }
+
+    /// The values, and what is wrong. `prefixes` are those of all owners: other programs' secrets are none of ours.
+    pub fn finish(mut self, prefixes: &[&'static str]) -> Checked {
         let is_ours = |name: &str| {
             let has_prefix = prefixes.iter().chain([&OURS]).any(|prefix| name.starts_with(prefix));
             has_prefix || self.table.variable(name).is_some()
@@ -269,9 +323,6 @@ impl Reader {
         for name in &secrets {
             self.take_secret(name);
         }
-        if !self.mistakes.is_empty() {
-            return Err(Report::of(self.mistakes, &self.secrets));
-        }
         let ignored = self.ignored.iter();
         let ignored = ignored.map(|name| format!("Ignored: {name}, of Kubernetes or a docker link"));
         let is_debugged = self.values.entry("MAILROOM_LOG_LEVEL");
@@ -279,11 +330,12 @@ impl Reader {
         let skipped = self.gathered.skipped.iter();
         let skipped =
             skipped.map(|path| format!("Not read: {}, whose name ends in neither .cf nor .conf", path.display()));
-        Ok(Checked {
+        Checked {
             notes: ignored.filter(|_| is_debugged).chain(skipped).collect(),
             values: self.values,
             secrets: self.secrets,
-        })
+            mistakes: self.mistakes,
+        }
     }
 
     /// A secret is hidden as it was given and as it is rendered. Neither main.cf nor a table nor dovecot.conf holds blanks at
@@ -293,7 +345,8 @@ impl Reader {
             return;
         };
         if given.value.trim() != given.value {
-            self.mistake(name, "must not begin or end with a blank".to_owned());
+            let reason = "must not begin or end with a blank";
+            self.mistakes.push(Mistake::new(given.origin.clone(), HIDDEN, reason));
         }
         self.secrets.add_name(given.origin);
         self.secrets.add_value(&given.value);

@@ -1,15 +1,16 @@
 //! Files that are swapped in whole, with their owner and mode.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{Gid, Group, Uid, User};
-use tempfile::NamedTempFile;
 
-use super::proc;
+use super::beneath::{Link, NoDirectory, Place};
 
 /// Postfix waits until main.cf and texthash files are 2 s old before it trusts them (dict_open(3)): rendered files
 /// are dated this far back, so that no process waits.
@@ -47,22 +48,56 @@ impl Owner {
 
 /// Adds the path to an error: the operating system's own text does not name it.
 pub fn at<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    result.map_err(|error| {
+        if Link::within(&error).is_some() || NoDirectory::within(&error).is_some() {
+            return error;
+        }
+        let error = explained(path, error);
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })
+}
+
+/// "No space left on device" is also said where there is space, but no inode.
+pub fn explained(path: &Path, error: io::Error) -> io::Error {
+    let has_no_inodes = || {
+        let there = path.ancestors().find_map(|path| statvfs(path).ok());
+        there.is_some_and(|there| there.files() > 0 && there.files_available() == 0)
+    };
+    if error.kind() == io::ErrorKind::StorageFull && has_no_inodes() {
+        let said =
+            "no inodes are left on its file system, as df -i shows: remove files there, or make it with more inodes";
+        return io::Error::new(error.kind(), said);
+    }
+    error
 }
 
 /// A file that is written whole, and not in its place yet. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Prepared {
-    temporary: NamedTempFile,
+    place: Place,
+    /// Its name until it is in its place.
+    temporary: Option<OsString>,
+    name: OsString,
+    file: File,
     path: PathBuf,
 }
 
 impl Prepared {
     /// Puts it in its place, over what is there. Returns the directory, which has yet to be synced.
-    pub fn put(self) -> io::Result<PathBuf> {
-        let Prepared { temporary, path } = self;
-        at(&path, temporary.persist(&path).map(drop).map_err(|error| error.error))?;
-        Ok(path.parent().map(Path::to_owned).unwrap_or_default())
+    pub fn put(mut self) -> io::Result<PathBuf> {
+        if let Some(temporary) = &self.temporary {
+            at(&self.path, self.place.rename(temporary, &self.name))?;
+        }
+        self.temporary = None;
+        Ok(self.path.parent().map(Path::to_owned).unwrap_or_default())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = self.place.remove(temporary);
+        }
     }
 }
 
@@ -73,13 +108,14 @@ pub fn prepare(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result
         return Ok(None);
     }
     let prepared = at(path, temporary(path, bytes, owner, mode))?;
-    at(path, prepared.temporary.as_file().sync_all())?;
+    at(path, prepared.file.sync_all())?;
     Ok(Some(prepared))
 }
 
 /// Makes what was put into a directory outlive a crash of the machine.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    at(path, File::open(path).and_then(|directory| directory.sync_all()))
+    let sync = |place: Place| File::open(place.path())?.sync_all();
+    at(path, Place::directory(path).and_then(sync))
 }
 
 /// As [`prepare`] and [`Prepared::put`], for a file that means nothing after a crash of the machine: it is swapped in
@@ -90,36 +126,62 @@ pub fn write_volatile(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io:
 
 fn is_so(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
     let (uid, gid) = owner.ids()?;
-    Ok(fs::symlink_metadata(path).is_ok_and(|there| {
-        there.is_file()
-            && (there.uid(), there.gid(), there.mode() & 0o7777) == (uid.as_raw(), gid.as_raw(), mode)
-            && fs::read(path).is_ok_and(|old| old == bytes)
-    }))
+    let (place, name) = Place::parent(path)?;
+    let Ok(mut file) = place.open(&name) else {
+        return Ok(false);
+    };
+    let there = file.metadata()?;
+    let mut old = Vec::new();
+    Ok(
+        (there.uid(), there.gid(), there.mode() & 0o7777) == (uid.as_raw(), gid.as_raw(), mode)
+            && there.len() == bytes.len() as u64
+            && file.read_to_end(&mut old).is_ok()
+            && old == bytes,
+    )
 }
 
 /// What a temporary file's name begins with.
 const TEMPORARY: &str = ".mailroom-";
+/// Names that begin so and stay.
+const KEPT: [&str; 2] = [".mailroom-domain", ".mailroom-lock"];
 
 fn temporary(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<Prepared> {
     let (uid, gid) = owner.ids()?;
-    let directory = path.parent().ok_or_else(|| io::Error::other("has no directory"))?;
-    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)?;
-    temporary.write_all(bytes)?;
-    let file = temporary.as_file();
-    file.set_permissions(Permissions::from_mode(mode))?;
-    fchown(file, Some(uid.as_raw()), Some(gid.as_raw()))?;
-    file.set_modified(SystemTime::now() - BACK_DATED)?;
-    Ok(Prepared {
-        temporary,
+    let (place, name) = Place::parent(path)?;
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+    let temporary = OsString::from(format!("{TEMPORARY}{:016x}", u64::from_ne_bytes(random)));
+    let file = place.make(&temporary)?;
+    // From here on it is removed with the value.
+    let mut prepared = Prepared {
+        place,
+        temporary: Some(temporary),
+        name,
+        file,
         path: path.to_owned(),
-    })
+    };
+    prepared.file.write_all(bytes)?;
+    let file = &prepared.file;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    let there = file.metadata()?;
+    if (there.uid(), there.gid()) != (uid.as_raw(), gid.as_raw()) {
+        fchown(file, Some(uid.as_raw()), Some(gid.as_raw()))?;
+    }
+    file.set_modified(SystemTime::now() - BACK_DATED)?;
+    Ok(prepared)
 }
 
 /// Removes temporary files that a process which was killed has left in a directory: they may hold secrets.
 pub fn remove_temporary(directory: &Path) {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
-        let _ = fs::remove_file(entry.path());
+    let Ok(place) = Place::directory(directory) else {
+        return;
+    };
+    let is_temporary = |name: &str| name.starts_with(TEMPORARY) && !KEPT.contains(&name);
+    let entries = fs::read_dir(place.path()).into_iter().flatten().flatten();
+    for name in entries.map(|entry| entry.file_name()) {
+        if name.to_str().is_some_and(is_temporary) {
+            let _ = place.remove(&name);
+        }
     }
 }
 
@@ -129,66 +191,25 @@ pub fn directory(path: &Path, owner: Owner, mode: u32) -> io::Result<()> {
 }
 
 fn make_directory(path: &Path, owner: Owner, mode: u32) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    let (uid, gid) = owner.ids()?;
-    let there = fs::metadata(path)?;
+    let place = Place::made(path)?;
     // chown(2) clears set-id bits, so the mode comes second.
-    if (there.uid(), there.gid()) != (uid.as_raw(), gid.as_raw()) {
-        std::os::unix::fs::chown(path, Some(uid.as_raw()), Some(gid.as_raw()))?;
-    }
-    if fs::metadata(path)?.mode() & 0o7777 != mode {
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
-    }
-    Ok(())
+    place.give(owner.ids()?)?;
+    place.permit(mode).map(drop)
 }
 
-/// Gives everything in a directory this owner; returns how much had another. Symbolic links are not followed, and what
-/// is mounted somewhere below is left as it is.
-pub fn own(root: &Path, owner: Owner) -> io::Result<u64> {
-    let (uid, gid) = at(root, owner.ids())?;
-    let mounted = proc::mount_points();
-    let mut count = 0;
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        // What a daemon that runs has meanwhile removed or moved needs nothing.
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => at(&directory, entries)?,
-        };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let Ok(there) = fs::symlink_metadata(&path) else {
-                continue;
-            };
-            if mounted.contains(&path) {
-                continue;
-            }
-            if (there.uid(), there.gid()) != (uid.as_raw(), gid.as_raw()) {
-                match std::os::unix::fs::lchown(&path, Some(uid.as_raw()), Some(gid.as_raw())) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return at(&path, Err(error)),
-                    _ => count += 1,
-                }
-            }
-            if there.is_dir() {
-                directories.push(path);
-            }
-        }
-    }
-    Ok(count)
-}
-
-/// Removes a file that may not be there.
+/// Removes a file that may not be there. Where a link leads there, nothing of ours is.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => at(path, Err(error)),
-        _ => Ok(()),
+    match Place::parent(path).and_then(|(place, name)| place.remove(&name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || Link::within(&error).is_some() => Ok(()),
+        result => at(path, result),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn me() -> Owner {
+    pub(crate) fn me() -> Owner {
         let user = User::from_uid(Uid::current()).unwrap().unwrap();
         let group = Group::from_gid(Gid::current()).unwrap().unwrap();
         Owner {
@@ -217,8 +238,15 @@ mod tests {
             "no temporary file is left"
         );
         fs::write(directory.path().join(".mailroom-x"), "").unwrap();
+        fs::write(directory.path().join(".mailroom-domain"), "").unwrap();
         remove_temporary(directory.path());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        std::os::unix::fs::symlink(&path, directory.path().join("link")).unwrap();
+        let link = directory.path().join("link");
+        assert!(
+            prepare(&link, b"two", me(), 0o600).unwrap().is_some(),
+            "a link is replaced"
+        );
     }
 
     #[test]

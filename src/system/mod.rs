@@ -1,6 +1,8 @@
 //! Thin over the operating system: files, processes, signals.
 
+pub mod beneath;
 pub mod files;
+pub mod owners;
 pub mod panics;
 pub mod pidfd;
 pub mod proc;

@@ -27,7 +27,7 @@ impl Stat {
     }
 
     /// `pid (name) state ppid pgrp session …`; the name may hold anything, so the last `)` ends it.
-    fn parse(line: &str) -> Option<Stat> {
+    pub(crate) fn parse(line: &str) -> Option<Stat> {
         let (before, after) = line.rsplit_once(") ")?;
         let (_, name) = before.split_once('(')?;
         let mut fields = after.split(' ');
@@ -40,6 +40,11 @@ impl Stat {
             session: number()?,
             state,
         })
+    }
+
+    /// It was stopped (SIGSTOP), or a debugger holds it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
     }
 
     /// It has not ended.
@@ -89,6 +94,11 @@ pub fn mount_points() -> BTreeSet<PathBuf> {
     mounts(|_| true)
 }
 
+/// Where something is mounted that was removed from its place since, or replaced by a rename: its root ends so.
+pub fn replaced_mounts() -> BTreeSet<PathBuf> {
+    mounts(|root| root.ends_with("//deleted"))
+}
+
 /// Where volumes are mounted that have no name: another container does not get them.
 pub fn anonymous_volumes() -> BTreeSet<PathBuf> {
     mounts(is_anonymous_volume)
@@ -136,6 +146,21 @@ fn open(table: &str) -> impl Iterator<Item = u16> {
             .contains(&fields.nth(1)?)
             .then(|| u16::from_str_radix(port, 16).ok())?
     })
+}
+
+/// How many connections to a local TCP port a process has accepted, and not closed yet.
+pub fn accepted_connections(port: u16) -> usize {
+    let count = |table: &str| accepted(&fs::read_to_string(table).unwrap_or_default(), port);
+    count("/proc/net/tcp") + count("/proc/net/tcp6")
+}
+
+/// One that waits to be accepted has no inode yet, the tenth field of proc_net(5). The table is no snapshot: a line may come
+/// twice.
+fn accepted(table: &str, port: u16) -> usize {
+    let inode = |line: &'_ str| line.split_whitespace().nth(9).map(str::to_owned);
+    let of_port = table.lines().filter(|line| open(line).any(|local| local == port));
+    let inodes: BTreeSet<String> = of_port.filter_map(inode).filter(|inode| inode != "0").collect();
+    inodes.len()
 }
 
 /// How many connections are open to unix sockets that were bound by one of these names.
@@ -258,6 +283,17 @@ mod tests {
             3: 0100007F:024B 0100007F:8001 06 00000000\n   \
             4: 0100007F:01D1 0100007F:8002 08 00000000\n";
         assert_eq!(open(table).collect::<Vec<_>>(), [25, 32768, 465]);
+    }
+
+    #[test]
+    fn connections_without_an_inode_wait() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n   \
+            0: 00000000:0019 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1\n   \
+            1: 0100007F:0019 0100007F:8000 01 00000000:00000000 00:00000000 00000000 0 0 78 1\n   \
+            1: 0100007F:0019 0100007F:8000 01 00000000:00000000 00:00000000 00000000 0 0 78 1\n   \
+            2: 0100007F:0019 0100007F:8001 01 00000000:00000000 00:00000000 00000000 0 0 0 1\n   \
+            3: 0100007F:024B 0100007F:8002 01 00000000:00000000 00:00000000 00000000 0 0 79 1\n";
+        assert_eq!(accepted(table, 25), 1);
     }
 
     #[test]

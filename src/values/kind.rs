@@ -1,6 +1,8 @@
 //! What a variable may hold, and how it is read.
 
-use super::network;
+use std::net::IpAddr;
+
+use super::{domain, network, relay_host, words};
 
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +11,8 @@ pub enum Kind {
     Boolean,
     /// A DNS name of at least two labels (RFC 1123).
     Domain,
+    /// Host names of any number of labels, and addresses, separated by commas or white space.
+    Hosts,
     /// A whole number as Postfix reads it.
     Integer,
     /// CIDR networks, separated by commas or white space.
@@ -44,13 +48,15 @@ impl Kind {
     /// letters, seconds as a number, `true` or `false`. An error says what is wrong with it and what is allowed, without
     /// naming the variable.
     pub fn canonical(self, text: &str) -> Result<String, String> {
+        let list = matches!(self, Kind::Networks).then(|| words::on_one_line(text));
+        let text = list.as_deref().unwrap_or(words::tidy(text));
         one_line(text)?;
-        let text = text.trim();
         match self {
             Kind::Boolean => boolean(text),
             Kind::Integer => integer(text),
             Kind::Time => time(text),
-            Kind::Domain => domain(text),
+            Kind::Domain => domain::read(text),
+            Kind::Hosts => hosts(text),
             Kind::Networks => network::parse_list(text).map(|_| text.to_owned()),
             Kind::OneOf(words) => one_of(words, text),
             Kind::Number { unit } => number(unit, text).map(|number| number.to_string()),
@@ -68,6 +74,7 @@ impl Kind {
             Kind::Boolean | Kind::Switch => "`yes` `no`".to_owned(),
             Kind::Time => "a time, as `30s` or `4h`".to_owned(),
             Kind::Domain => "a domain name".to_owned(),
+            Kind::Hosts => "host names and addresses".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OneOf(words) => words
                 .iter()
@@ -85,9 +92,15 @@ impl Kind {
 
 /// Refuses what would start a second line in a configuration file.
 pub fn one_line(text: &str) -> Result<(), String> {
-    match text.chars().find(|c| c.is_control()) {
+    match text.chars().find(|c| c.is_control() || *c == words::BYTE_ORDER_MARK) {
         None => Ok(()),
-        Some('\n' | '\r') => Err("must be one line, without a line break".to_owned()),
+        Some(words::BYTE_ORDER_MARK) => {
+            Err("must not hold a byte-order mark (U+FEFF): save the file as UTF-8 without one".to_owned())
+        }
+        Some('\r') => Err(
+            "must be one line, and holds \\r, as Windows line ends do: save the file with line feeds alone".to_owned(),
+        ),
+        Some('\n') => Err("must be one line, without a line break".to_owned()),
         Some(c) => Err(format!(
             "must not hold control characters, such as this one ({})",
             c.escape_default()
@@ -125,28 +138,32 @@ fn time(text: &str) -> Result<String, String> {
     Err("must be a time: a whole number and a unit of s, m, h, d or w, such as 30s or 4h".to_owned())
 }
 
-fn domain(text: &str) -> Result<String, String> {
-    let lower = text.to_ascii_lowercase();
+/// A host name's form (RFC 1123).
+fn is_host_name(lower: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if !lower.split('.').all(label) || lower.len() > 253 {
-        return Err("must be a domain name: letters, digits, hyphens and dots, such as mail.example.org".to_owned());
-    }
-    if !lower.contains('.') {
-        return Err(format!("must have at least two parts, such as {lower}.example.org"));
-    }
-    if lower
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
-    {
-        return Err("must be a domain name, not an address".to_owned());
-    }
-    Ok(lower)
+    lower.split('.').all(label) && lower.len() <= 253
+}
+
+fn hosts(text: &str) -> Result<String, String> {
+    let is_between = |c: char| c == ',' || c.is_whitespace();
+    let names = text.split(is_between).filter(|name| !name.is_empty()).map(|name| {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(address.to_string());
+        }
+        let lower = name.to_ascii_lowercase();
+        if is_host_name(lower.strip_prefix("*.").unwrap_or(&lower)) {
+            return Ok(lower);
+        }
+        Err(format!(
+            "must be host names and addresses, such as smtp, mail.example.org, 10.0.0.5; {name:?} is neither"
+        ))
+    });
+    Ok(names.collect::<Result<Vec<_>, _>>()?.join(", "))
 }
 
 fn one_of(words: &[(&str, &str)], text: &str) -> Result<String, String> {
@@ -197,37 +214,13 @@ fn bytes_with_suffix(text: &str) -> Option<u64> {
 }
 
 fn relay_host(text: &str) -> Result<String, String> {
-    let wrong = || Err("must be [host]:port, [host], domain:port or domain, such as [smtp.example.org]:587".to_owned());
     if text.is_empty() {
         return Ok(String::new());
     }
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => match port.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None => return wrong(),
-            },
-            None => return wrong(),
-        },
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let bracketed = text.starts_with('[');
-    let host_ok = !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || (b == b':' && bracketed));
-    let named_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
-    match port {
-        _ if !host_ok => wrong(),
-        Some(port) if !named_port(port) && port.parse::<u16>().map_or(true, |port| port == 0) => {
-            Err(format!("the port must be 1 to 65535 or a service's name, not {port:?}"))
-        }
-        _ => Ok(text.to_owned()),
+    if words::means_none(text) {
+        return Err(format!("{text} would be looked up as a host: leave it empty for none"));
     }
+    relay_host::canonical(text)
 }
 
 fn seconds(min: u64, max: u64, text: &str) -> Result<u64, String> {
@@ -261,8 +254,15 @@ fn time_zone(text: &str) -> Result<String, String> {
         return Ok(name.clone());
     }
     let nearest = suggestion(text, names.iter().map(String::as_str));
+    let posix = if text.starts_with(':') {
+        ", not a file"
+    } else if text.contains(|c: char| c.is_ascii_digit()) && nearest.is_empty() {
+        ", not a rule of its own"
+    } else {
+        ""
+    };
     Err(format!(
-        "must be the name of a time zone, such as Europe/Berlin{nearest}"
+        "must be the name of a time zone{posix}, such as Europe/Berlin{nearest}"
     ))
 }
 
@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn host_names_and_addresses() {
+        assert_eq!(
+            Kind::Hosts.canonical("SMTP mail.Example.org,,*.example.net, ::0001"),
+            Ok("smtp, mail.example.org, *.example.net, ::1".into())
+        );
+        assert_eq!(Kind::Hosts.canonical(" "), Ok(String::new()));
+        assert!(refused(Kind::Hosts, "a, b_c").contains(r#""b_c" is neither"#));
+    }
+
+    #[test]
     fn numbers_with_a_unit_are_told_the_bytes() {
         let kind = Kind::Number { unit: "bytes" };
         assert_eq!(kind.canonical("0"), Ok("0".into()));
@@ -315,7 +325,7 @@ mod tests {
         ] {
             assert_eq!(Kind::RelayHost.canonical(right), Ok(right.into()));
         }
-        for wrong in ["[smtp.example.org", "[a]587", "a:0", "a:70000", "a b", "::1", "[]:25"] {
+        for wrong in ["[smtp.example.org", "[a]587", "a:0", "a:70000", "::1", "[]:25"] {
             refused(Kind::RelayHost, wrong);
         }
     }

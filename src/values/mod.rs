@@ -1,7 +1,10 @@
 //! What values may be, wherever they come from: types, networks, and the nearest right word for a wrong one.
 
+pub mod domain;
 pub mod kind;
 pub mod network;
+pub mod relay_host;
+pub mod words;
 
 /// The candidate most like `text`, if any is like it at all. One that begins with `text` counts as near.
 pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {

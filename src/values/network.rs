@@ -98,7 +98,11 @@ pub fn parse_list(text: &str) -> Result<Networks, String> {
         if is_table(entry) {
             networks.tables.push(entry.to_owned());
         } else {
-            networks.nets.push(parse(entry)?);
+            let network = parse(entry)?;
+            let is_same = |other: &Network| (other.net, other.excluded) == (network.net, network.excluded);
+            if !networks.nets.iter().any(is_same) {
+                networks.nets.push(network);
+            }
         }
     }
     Ok(networks)
@@ -176,12 +180,22 @@ fn parse(entry: &str) -> Result<Network, String> {
         },
     };
     let net = IpNet::new(address, prefix).map_err(|error| format!("{entry}: {error}"))?;
+    let net = unmapped(net);
     let given = (net.trunc() != net).then(|| entry.to_owned());
     Ok(Network {
         net: net.trunc(),
         excluded,
         given,
     })
+}
+
+/// The IPv4 part of an IPv4-mapped range, `::ffff:0:0/96` and below: clients with such addresses are IPv4 clients, and the
+/// daemons show them as that.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    v4.and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok())
+        .unwrap_or(net)
 }
 
 /// A suggestion: the private range (RFC 1918) that the address belongs to.
@@ -215,6 +229,20 @@ mod tests {
         assert!(list[0].excluded && list[0].net.prefix_len() == 32);
         assert_eq!(list[1].net.to_string(), "2001:db8::/32");
         assert_eq!(list[2].net.prefix_len(), 128);
+    }
+
+    #[test]
+    fn ipv4_mapped_ranges_are_ipv4() {
+        let list = parse_list(
+            "127.0.0.0/8 [::ffff:127.0.0.0]/104 ::ffff:172.20.0.0/112 [::1]/128 !::ffff:10.0.0.1 ::ffff:8.8.8.0/120",
+        );
+        let list = list.unwrap();
+        let nets: Vec<String> = list.nets.iter().map(|network| network.net.to_string()).collect();
+        let expected = ["127.0.0.0/8", "172.20.0.0/16", "::1/128", "10.0.0.1/32", "8.8.8.0/24"];
+        assert_eq!(nets, expected);
+        let public: Vec<String> = list.public().map(|net| net.to_string()).collect();
+        assert_eq!(public, ["8.8.8.0/24"]);
+        assert!(is_public(parse_list("::ffff:0:0/95").unwrap().nets[0].net));
     }
 
     #[test]

@@ -63,7 +63,8 @@ def client(lab):
 def checker(lab):
     """A container to run `mailroom check` and `render` in."""
     return lab.run(IMAGE, "-c", "mkdir -p /etc/mailroom /run/secrets && echo secret >/run/secrets/relay && sleep infinity",
-                   options=["--entrypoint", "bash", "--init", "--no-healthcheck"], network="none")
+                   options=["--entrypoint", "bash", "--init", "--no-healthcheck",
+                            "--sysctl", "net.ipv6.conf.all.disable_ipv6=0"], network="none")
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ RIGHT = {
     "POSTFIX_SMTPD_BANNER": ["$myhostname ESMTP"], "POSTFIX_INET_PROTOCOLS": ["all", "ipv4"], "POSTFIX_BIFF": ["no"],
     "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS": ["permit_mynetworks, reject"], "POSTFIX_HEADER_CHECKS": ["inline:{a=b}", ""],
     "POSTFIX_MAXIMAL_QUEUE_LIFETIME": ["1d", "4h"], "POSTFIX_SMTP_TLS_SECURITY_LEVEL": ["require", "may"],
-    "POSTFIX_MAX_IDLE": ["5s"], "POSTFIX_smtp_tls_CAfile": ["/ca.pem"], "POSTFIX_VIRTUAL_ALIAS_MAPS": ["inline:{a=b}"],
+    "POSTFIX_MAX_IDLE": ["5s"], "POSTFIX_smtp_tls_CAfile": ["/etc/ssl/certs/ca-certificates.crt"], "POSTFIX_VIRTUAL_ALIAS_MAPS": ["inline:{a=b}"],
     "POSTFIX_DEFAULT_PROCESS_LIMIT": ["50"], "POSTFIX_SMTPD_TLS_CIPHERS": ["high"], "MAILROOM_TRUST_GATEWAY": ["yes", "no"],
     "MAILROOM_STOP_TIMEOUT": ["30s", "2m"], "MAILROOM_MASTER_SMTP_INET_MAX_IDLE": ["5s"],
     "MAILROOM_MASTER_SUBMISSION_INET": ["off"], "MAILROOM_MASTER_SMTP_UNIX_PROCESS_LIMIT": ["20", "-"],
@@ -425,7 +425,6 @@ def test_another_spelling_is_the_same_variable(checker):
     ("MAILROOM_MASTER_QMGR_UNIX_PROCESS_LIMIT=5", "needs a process limit of 1"),
     ("MAILROOM_MASTER_VIRTUAL_UNIX_VIRTUAL_MAILBOX_LIMIT=5", "at least 52428800"),
     ("POSTFIX_SMTPD_HARD_ERROR_LIMIT=0", "must be at least 1"),
-    ("POSTFIX_SMTPD_BANNER=", "must not be empty"),
     ("POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmbd:/x", "did you mean lmdb:?"),
     ("POSTFIX_MYNETWORKS=cird:/n", "did you mean cidr:?"),
     ("DOVECOT_AUTH_ALLOW_CLEARTEXT=yes", "POSTFIX_MYNETWORKS"),
@@ -449,9 +448,9 @@ def test_secrets_by_their_names_are_not_shown(checker):
 def test_settings_whose_own_names_end_in_file(checker):
     """They are no secret files."""
     rendered = checker.exec("env", "-i", "DOVECOT_SSL_CLIENT_CA_FILE=/etc/ssl/certs/ca-certificates.crt",
-                            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_CERT_FILE=/cert.pem", "/usr/local/bin/mailroom", "render").stdout
+                            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "/usr/local/bin/mailroom", "render").stdout
     assert "\nssl_client_ca_file = /etc/ssl/certs/ca-certificates.crt\n" in rendered
-    assert "-o smtp_tls_cert_file=/cert.pem\n" in rendered
+    assert "-o smtp_tls_cert_file=/etc/ssl/certs/ca-certificates.crt\n" in rendered
 
 
 def test_drop_in_files_are_known_by_the_ends_of_their_names(lab):

@@ -121,8 +121,9 @@ def test_an_open_relay_opens_nothing_else(lab, client):
 
 
 def test_ipv6_networks_reach_both_lists(lab):
-    """No IPv6 network is needed: Dovecot is told the client's address."""
-    server = lab.server(alias="six", env={"POSTFIX_INET_PROTOCOLS": "all", "POSTFIX_MYNETWORKS": "2001:db8::/32"})
+    """No IPv6 network is needed beside loopback: Dovecot is told the client's address."""
+    server = lab.server(alias="six", env={"POSTFIX_INET_PROTOCOLS": "all", "POSTFIX_MYNETWORKS": "2001:db8::/32"},
+                        options=["--sysctl", "net.ipv6.conf.all.disable_ipv6=0"])
     test = lambda address: server.exec("doveadm", "auth", "test", "-x", f"rip={address}", "user", "userpass123",
                                        check=False).returncode
     assert [test(address) for address in ["2001:db8::7", "2001:db9::7", "127.0.0.1", "::1", "192.0.2.1"]] == [0, 77, 0, 0, 77]

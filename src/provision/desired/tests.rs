@@ -106,7 +106,7 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
         "08_any_parameter",
         &[
             ("POSTFIX_SMTPD_CLIENT_CONNECTION_RATE_LIMIT", "60"),
-            ("POSTFIX_smtp_tls_CAfile", "/ca.pem"),
+            ("POSTFIX_smtp_tls_CApath", "/etc"),
             ("POSTFIX_BIFF", "yes"),
         ],
     ),
@@ -157,4 +157,29 @@ fn changes(before: &str, after: &str) -> String {
         lines.iter().map(|line| format!("{sign} {line}\n")).collect()
     };
     marked("-", old) + &marked("+", new)
+}
+
+#[test]
+fn what_cannot_be_written_is_found_before_anything_is() {
+    let refused = |mounts: &[&str], read_only: &[&str]| {
+        let mut read = read(&[]);
+        read.facts.mounts = mounts.iter().map(PathBuf::from).collect();
+        read.facts.read_only = read_only.iter().map(PathBuf::from).collect();
+        desired(&read).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(&["/etc/postfix", "/etc/hosts"], &["/etc/dovecot/certs"]), None);
+    for (path, directory) in [
+        ("/etc/postfix/main.cf", "/etc/mailroom/main.cf.d"),
+        ("/etc/postfix/master.cf", "/etc/mailroom/master.cf.d"),
+        ("/run/mailroom/dovecot/dovecot.conf", "/etc/mailroom/dovecot.d"),
+        ("/etc/dovecot/dovecot.conf", "/etc/mailroom/dovecot.d"),
+    ] {
+        let said = refused(&[path], &[]).unwrap();
+        assert!(
+            said.starts_with(&format!("{path} is mounted from outside")) && said.contains(directory),
+            "{said}"
+        );
+    }
+    let said = refused(&[], &["/var/mail"]).unwrap();
+    assert!(said.starts_with("/var/mail is read-only"), "{said}");
 }

@@ -61,7 +61,7 @@ impl Daemon for Greeter {
             service: "greeter",
             file: "/var/log/greeter.log",
             is_own: |program| program == "greeter",
-            is_probe: |record| record.message() == "greeted 127.0.0.9",
+            is_probe: |record, _| record.message() == "greeted 127.0.0.9",
             refuses: |_, _| false,
             means: |_| None,
         }
@@ -151,6 +151,7 @@ impl Configured for Settings {
             begins: "220 ".to_owned(),
             goodbye: "QUIT".to_owned(),
             tls: false,
+            most: None,
         });
         let mut plan = Plan::default();
         plan.directory(directory(), Owner::ROOT, 0o755);

@@ -1,0 +1,100 @@
+//! What is wrong with a pair that can be served all the same. Pure.
+
+use jiff::Timestamp;
+
+use super::inspect::Certificate;
+use super::pair::Pair;
+use crate::layout::CERTIFICATE;
+
+/// A certificate that lives longer than twice this many days should have more of them left.
+const LAST_DAYS: i64 = 14;
+
+/// One line each.
+pub(super) fn all(pair: &Pair, hostname: &str, now: Timestamp) -> Vec<String> {
+    let expired = expired(&pair.leaf, now);
+    let times = expired
+        .or_else(|| not_yet(&pair.leaf, now))
+        .or_else(|| soon(&pair.leaf, now));
+    let wrong = [times, no_name(&pair.leaf, hostname), no_issuer(pair)];
+    let line = |reason| format!("Warning: {CERTIFICATE}: {reason}");
+    pair.notes
+        .iter()
+        .cloned()
+        .chain(wrong.into_iter().flatten().map(line))
+        .collect()
+}
+
+/// Of one whose time is over.
+pub(super) fn expired(leaf: &Certificate, now: Timestamp) -> Option<String> {
+    (leaf.expires <= now).then(|| {
+        format!(
+            "the certificate has expired on {}, {} days ago: renew it, then docker exec … mailroom reload",
+            day(leaf.expires),
+            days(leaf.expires, now)
+        )
+    })
+}
+
+fn not_yet(leaf: &Certificate, now: Timestamp) -> Option<String> {
+    (leaf.begins > now).then(|| {
+        format!(
+            "the certificate is not valid before {}, in {} days: is the clock right?",
+            leaf.begins,
+            days(now, leaf.begins)
+        )
+    })
+}
+
+fn soon(leaf: &Certificate, now: Timestamp) -> Option<String> {
+    let left = days(now, leaf.expires);
+    let is_soon = left < LAST_DAYS && days(leaf.begins, leaf.expires) > 2 * LAST_DAYS;
+    is_soon.then(|| {
+        format!(
+            "the certificate expires on {}, in {left} days: renew it",
+            day(leaf.expires)
+        )
+    })
+}
+
+fn no_name(leaf: &Certificate, hostname: &str) -> Option<String> {
+    let Some(names) = &leaf.names else {
+        return Some(format!(
+            "the certificate has no subjectAltName, and clients take no other name for the server's: have it issued with \
+             DNS:{hostname}"
+        ));
+    };
+    (!names.iter().any(|name| covers(name, hostname))).then(|| {
+        format!(
+            "the certificate is for {}, and not for {hostname}: clients that connect to that name refuse it; set \
+             POSTFIX_MYHOSTNAME, or have it issued for that name too",
+            names.join(", ")
+        )
+    })
+}
+
+/// A star stands for the whole first label (RFC 9525, section 6.3).
+fn covers(name: &str, hostname: &str) -> bool {
+    let wild = |rest: &str| hostname.split_once('.').is_some_and(|(_, domain)| domain == rest);
+    name == hostname || name.strip_prefix("*.").is_some_and(wild)
+}
+
+fn no_issuer(pair: &Pair) -> Option<String> {
+    let leaf = &pair.leaf;
+    let has_issuer = pair.chain.iter().any(|each| each.subject == leaf.issuer);
+    (!leaf.is_self_signed() && !has_issuer).then(|| {
+        format!(
+            "the certificate of its issuer ({}) is not in the file: unless that is a root that your clients know, add it \
+             below the server's own (authorities call the result fullchain.pem)",
+            leaf.issuer_name
+        )
+    })
+}
+
+/// Whole days from one time to another.
+fn days(from: Timestamp, to: Timestamp) -> i64 {
+    to.duration_since(from).as_hours() / 24
+}
+
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}

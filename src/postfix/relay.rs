@@ -1,0 +1,272 @@
+//! The relay host: TLS from the first byte on port 465, mechanisms of logins, a relay host that is this server itself, the
+//! names under which smtp(8) looks up a login.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::lookups::{self, Lookup};
+use super::main_cf::Given;
+use super::parameters::split_words;
+use super::settings::Settings;
+use crate::layout::RELAY_LOGIN;
+use crate::report::Mistake;
+use crate::site::Site;
+use crate::values::relay_host::{self, RelayHost};
+
+const RELAY_HOST: &str = "relayhost";
+const WRAPPER: &str = "smtp_tls_wrappermode";
+const LEVEL: &str = "smtp_tls_security_level";
+
+/// The relay hosts, and who sets them.
+fn hosts(settings: &Settings) -> Option<(&Given, Vec<RelayHost>)> {
+    let given = settings.parameters.get(RELAY_HOST)?;
+    let hosts = relay_host::parse_list(&given.value).ok()?;
+    (!hosts.is_empty()).then_some((given, hosts))
+}
+
+/// What is wrong with the relay host in the whole.
+pub(super) fn wrong(settings: &Settings, site: &Site) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    if let Some((given, hosts)) = hosts(settings) {
+        let mut wrong = |reason: String| mistakes.push(Mistake::new(&given.variable, &given.value, reason));
+        let is_own_port = |host: &RelayHost| [25, 465, 587].contains(&host.port_number());
+        let is_own_name = |host: &RelayHost| host.in_brackets && host.name.eq_ignore_ascii_case(&site.hostname);
+        let own = hosts
+            .iter()
+            .find(|host| is_own_port(host) && (host.is_loopback() || is_own_name(host)));
+        if let Some(own) = own {
+            wrong(format!(
+                "{} is this server itself: its mail would come back to it; leave it empty for none, or name another host",
+                own.text()
+            ));
+        }
+        let encrypted = hosts.iter().filter(|host| host.port_number() == 465).count();
+        if encrypted > 0 && encrypted < hosts.len() {
+            wrong("mixes port 465, where TLS begins at once, with others: name hosts of one kind".to_owned());
+        }
+    }
+    if is_wrapped(settings)
+        && let Some(level) = settings.parameters.get(LEVEL)
+        && level.explicit
+        && level.value == "none"
+    {
+        let reason = "must be encrypt or more: port 465 and smtp_tls_wrappermode are TLS from the first byte";
+        mistakes.push(Mistake::new(&level.variable, &level.value, reason));
+    }
+    mistakes
+}
+
+/// Whether sessions with the relay host begin with TLS.
+fn is_wrapped(settings: &Settings) -> bool {
+    match settings.parameters.get(WRAPPER) {
+        Some(given) => given.value == "yes",
+        None => hosts(settings).is_some_and(|(_, hosts)| hosts.iter().all(|host| host.port_number() == 465)),
+    }
+}
+
+/// smtp(8) defers all mail to port 465 without these.
+pub(super) fn complete(settings: &mut Settings) {
+    if !is_wrapped(settings) {
+        return;
+    }
+    let by = [WRAPPER, RELAY_HOST]
+        .into_iter()
+        .find_map(|name| settings.parameters.get(name));
+    let variable = by.map(|given| given.variable.clone()).unwrap_or_default();
+    let given = |value: &str| Given {
+        variable: variable.clone(),
+        value: value.to_owned(),
+        explicit: true,
+    };
+    let level = settings.parameters.get(LEVEL).map(|given| given.value.clone());
+    if level.is_none_or(|level| ["", "may"].contains(&level.as_str())) {
+        settings.parameters.insert(LEVEL.to_owned(), given("encrypt"));
+    }
+    settings.parameters.entry(WRAPPER.to_owned()).or_insert(given("yes"));
+}
+
+/// What a user should know.
+pub(super) fn notes(settings: &Settings) -> Vec<String> {
+    let value = |name: &str| settings.parameters.get(name);
+    let is_by_us = value(WRAPPER)
+        .zip(value(RELAY_HOST))
+        .filter(|(one, other)| one.variable == other.variable);
+    let wrapped = is_by_us.map(|(_, relay)| {
+        format!(
+            "{}: TLS begins at once on port 465: {WRAPPER} = yes, {LEVEL} = encrypt for all hosts",
+            relay.variable
+        )
+    });
+    let is_unverified = settings.relay_login() && value(LEVEL).is_some_and(|level| level.value == "encrypt");
+    let unverified = is_unverified.then(|| {
+        "POSTFIX_SMTP_TLS_SECURITY_LEVEL: encrypt does not ask who the relay host is before it gets the password; secure does"
+            .to_owned()
+    });
+    wrapped.into_iter().chain(unverified).collect()
+}
+
+/// Where smtp(8) looks up logins, and under which keys.
+#[derive(Debug, Clone)]
+pub(super) struct Logins {
+    /// Who sets the tables.
+    pub(super) origin: String,
+    /// The tables.
+    pub(super) tables: Vec<Lookup>,
+    /// The keys of each relay host: the name alone, then as it is written.
+    pub(super) keys: Vec<[String; 2]>,
+}
+
+/// The logins in tables of the user's own, as far as all of them can be asked. The names behind MX records, and the senders of
+/// mail to come, are not known here.
+pub(super) fn logins(settings: &Settings) -> Option<Logins> {
+    let maps = settings.parameters.get("smtp_sasl_password_maps")?;
+    let by_sender = settings.parameters.get("smtp_sender_dependent_authentication");
+    let tables = lookups::of(&maps.variable, "smtp_sasl_password_maps", &maps.value);
+    let is_ours = tables.iter().any(|table| table.path() == Some(RELAY_LOGIN));
+    let words = split_words(&maps.value).len();
+    if is_ours || words == 0 || tables.len() != words || by_sender.is_some_and(|given| given.value == "yes") {
+        return None;
+    }
+    let (_, hosts) = hosts(settings)?;
+    let keys = |host: &RelayHost| [host.name.clone(), host.text()];
+    Some(Logins {
+        origin: maps.variable.clone(),
+        keys: hosts.iter().filter(|host| host.in_brackets).map(keys).collect(),
+        tables,
+    })
+}
+
+/// Where Cyrus SASL's mechanisms lie, one library for each.
+const LIBRARIES: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/sasl2",
+    "/usr/lib/aarch64-linux-gnu/sasl2",
+    "/usr/lib/arm-linux-gnueabihf/sasl2",
+    "/usr/lib/sasl2",
+];
+
+/// What the libraries are called, where that is not the mechanism's name.
+const MECHANISMS: [(&str, &str); 4] = [
+    ("crammd5", "CRAM-MD5"),
+    ("digestmd5", "DIGEST-MD5"),
+    ("gssapiv2", "GSSAPI"),
+    ("scram", "SCRAM-SHA-256"),
+];
+
+/// A filter that leaves no mechanism which is installed: all mail would wait.
+pub(super) fn wrong_mechanisms(name: &str, value: &str) -> Option<String> {
+    if !name.ends_with("_sasl_mechanism_filter") {
+        return None;
+    }
+    without_mechanism(value, &installed())
+}
+
+fn without_mechanism(value: &str, installed: &BTreeSet<String>) -> Option<String> {
+    let words: Vec<&str> = value.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    let may_match = |word: &&str| {
+        let upper = word.to_ascii_uppercase();
+        word.contains([':', '/', '$']) || installed.contains(&upper) || upper.starts_with("SCRAM-")
+    };
+    if installed.is_empty() || words.is_empty() || words.iter().any(may_match) {
+        return None;
+    }
+    let installed: Vec<&str> = installed.iter().map(String::as_str).collect();
+    Some(format!(
+        "names no mechanism that is installed ({}): no login would be made, and all mail would wait",
+        installed.join(", ")
+    ))
+}
+
+fn installed() -> BTreeSet<String> {
+    let entries = LIBRARIES
+        .iter()
+        .filter_map(|directory| fs::read_dir(directory).ok())
+        .flatten()
+        .flatten();
+    entries.filter_map(|entry| mechanism(&entry.path())).collect()
+}
+
+fn mechanism(library: &Path) -> Option<String> {
+    let name = library.file_name()?.to_str()?;
+    let name = name.strip_prefix("lib")?.strip_suffix(".so")?;
+    let other = MECHANISMS.iter().find(|(there, _)| *there == name);
+    (name != "sasldb")
+        .then(|| other.map_or_else(|| name.to_ascii_uppercase(), |(_, mechanism)| (*mechanism).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{environment, read_with, sources};
+    use super::*;
+    use crate::postfix::parameters::Parameters;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let known = Parameters::parse("smtp_tls_wrappermode = no\n", "lmdb\n");
+        let read = read_with(sources(environment(pairs)), known);
+        read.map(|whole| whole.postfix).map_err(|report| report.to_string())
+    }
+
+    #[test]
+    fn port_465_begins_with_tls() {
+        for port in ["465", "smtps", "submissions"] {
+            let settings = read(&[("POSTFIX_RELAYHOST", &format!("[sink]:{port}"))]).unwrap();
+            assert_eq!(settings.parameters[WRAPPER].value, "yes");
+            assert_eq!(settings.parameters[LEVEL].value, "encrypt");
+            assert_eq!(notes(&settings).len(), 1);
+        }
+        let settings = read(&[
+            ("POSTFIX_RELAYHOST", "[sink]:465"),
+            ("POSTFIX_SMTP_TLS_SECURITY_LEVEL", "secure"),
+        ])
+        .unwrap();
+        assert_eq!(settings.parameters[LEVEL].value, "secure");
+        let settings = read(&[("POSTFIX_SMTP_TLS_WRAPPERMODE", "yes")]).unwrap();
+        assert_eq!(settings.parameters[LEVEL].value, "encrypt");
+        assert!(
+            !read(&[("POSTFIX_RELAYHOST", "[sink]:587")])
+                .unwrap()
+                .parameters
+                .contains_key(WRAPPER)
+        );
+        let said = read(&[
+            ("POSTFIX_RELAYHOST", "[sink]:465"),
+            ("POSTFIX_SMTP_TLS_SECURITY_LEVEL", "none"),
+        ])
+        .unwrap_err();
+        assert!(said.contains("encrypt or more"), "{said}");
+        assert!(
+            read(&[("POSTFIX_RELAYHOST", "[a]:465, [b]:587")])
+                .unwrap_err()
+                .contains("mixes")
+        );
+    }
+
+    #[test]
+    fn a_relay_host_that_is_this_server() {
+        for own in ["[127.0.0.1]:25", "[localhost]", "[postfix.metabuilder.local]:587"] {
+            assert!(
+                read(&[("POSTFIX_RELAYHOST", own)]).unwrap_err().contains("itself"),
+                "{own}"
+            );
+        }
+        assert!(read(&[("POSTFIX_RELAYHOST", "[127.0.0.1]:1025")]).is_ok());
+    }
+
+    #[test]
+    fn mechanisms_that_are_installed() {
+        let installed = ["libplain.so", "libcrammd5.so", "libsasldb.so", "libplain.so.2"];
+        let installed: BTreeSet<String> = installed.iter().filter_map(|name| mechanism(Path::new(name))).collect();
+        assert_eq!(installed, BTreeSet::from(["CRAM-MD5".to_owned(), "PLAIN".to_owned()]));
+        for right in ["", "digestmd5,crammd5,plain", "!gssapi, !login, static:all", "$x"] {
+            assert_eq!(without_mechanism(right, &installed), None, "{right}");
+        }
+        for wrong in ["xoauth2", "\"plain, login\"", "gssapi"] {
+            assert!(
+                without_mechanism(wrong, &installed)
+                    .unwrap()
+                    .contains("(CRAM-MD5, PLAIN)"),
+                "{wrong}"
+            );
+        }
+    }
+}

@@ -1,0 +1,83 @@
+"""One container for one set of volumes, and volumes that cannot be written."""
+
+import pytest
+
+from lab import IMAGE, docker, name, run_once
+from test_faults import LMTP, Load, account, on_volumes
+
+
+@pytest.mark.timed
+def test_a_second_container_leaves_the_first_alone(lab, client, fault):
+    """machine.md 2: it waits, then says who holds the volume."""
+    alias, options = name("first"), on_volumes(lab)
+    first = lab.server(alias=alias, env=LMTP, options=options)
+    load = Load(lab, alias)
+    second = lab.server(alias=name("second"), env={"MAILROOM_WAIT_FOR_VOLUMES": "2s"}, options=options, healthy=False)
+    assert second.wait() == 78
+    holder = first.inspect()["Config"]["Hostname"]
+    assert f"Cannot start: /var/mail is in use by container {holder} since 20" in second.logs(), second.logs()
+    assert "MAILROOM_WAIT_FOR_VOLUMES=60s" in second.logs()
+    assert first.exec("/healthcheck", check=False).returncode == 0
+    account(fault, "a second container on the same volumes", first, load, True, "")
+    inherited = "for p in /proc/[0-9]*; do [ $p = /proc/1 ] || ls -l $p/fd; done 2>/dev/null | grep -c mailroom-lock"
+    assert first.sh(inherited, check=False).stdout == "0\n"
+
+
+@pytest.mark.timed
+def test_an_update_that_starts_the_new_one_first(lab, fault):
+    """machine.md 2: the new one takes over when the old one has gone, and no accepted message is lost."""
+    alias, options = name("rolling"), on_volumes(lab)
+    old = lab.server(alias=alias, env=LMTP, options=options)
+    load = Load(lab, alias)
+    new = lab.server(alias=alias, env=LMTP | {"MAILROOM_WAIT_FOR_VOLUMES": "60s"}, options=options, healthy=False)
+    new.wait_for_log("Waiting up to 60 s: /var/mail is in use by container ")
+    docker("stop", old.id)
+    assert old.exit_code == 0
+    new.wait_until_healthy()
+    load.wait_for(20)
+    account(fault, "an update that starts the new one first", new, load, True, "")
+
+
+def test_a_stop_while_it_waits(lab):
+    options = on_volumes(lab)
+    lab.server(alias=name("first"), options=options)
+    second = lab.server(alias=name("second"), env={"MAILROOM_WAIT_FOR_VOLUMES": "60s"}, options=options, healthy=False)
+    second.wait_for_log("Waiting up to 60 s")
+    docker("stop", "-t", "3", second.id)
+    assert second.exit_code == 0
+
+
+def test_one_volume_for_several_paths(lab):
+    volume = lab.volume()
+    lab.server(alias=name("several"), options=["-v", f"{volume}:/var/lib/mailroom", "-v", f"{volume}:/etc/dovecot/certs"])
+
+
+def test_a_read_only_mail_volume(lab):
+    """machine.md 6"""
+    volume = lab.volume()
+    options = ["-v", f"{volume}:/var/mail:ro"]
+    server = lab.server(alias=name("read-only"), options=options, healthy=False)
+    assert server.wait() == 78
+    assert "Cannot start: /var/mail is read-only" in server.logs()
+    done = run_once(*options, command=["check"], check=False)
+    assert (done.returncode, "/var/mail is read-only" in done.stderr) == (78, True), done.stderr
+
+
+@pytest.mark.parametrize("file, directory", [("postfix/main.cf", "main.cf.d"), ("postfix/master.cf", "master.cf.d"),
+                                             ("dovecot/dovecot.conf", "dovecot.d")])
+def test_a_file_of_the_users_own_in_place_of_ours(lab, file, directory):
+    """machine.md 16: at check too, and it points to the directory for drop-in files."""
+    options = ["-v", f"/etc/hostname:/etc/{file}:ro"]
+    done = run_once(*options, command=["check"], check=False)
+    assert done.returncode == 78 and f"/etc/mailroom/{directory}" in done.stderr, done.stderr
+    server = lab.server(alias=name("own"), options=options, healthy=False)
+    assert server.wait() == 78
+    assert f"/etc/mailroom/{directory} instead" in server.logs(), server.logs()
+
+
+def test_no_inodes_left(lab):
+    """machine.md 21"""
+    options = ["--tmpfs", "/run", "--tmpfs", "/etc/postfix:nr_inodes=3"]
+    server = lab.server(alias=name("inodes"), options=options, healthy=False)
+    assert server.wait() == 78
+    assert "no inodes are left" in server.logs(), server.logs()
