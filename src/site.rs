@@ -11,7 +11,7 @@ use crate::certificates;
 use crate::settings::Values;
 use crate::settings::table::Variable;
 use crate::values::kind::Kind;
-use crate::values::network::Networks;
+use crate::values::network::{Networks, OwnNetworks};
 
 /// The typed values. Envy fills them from what the reader has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Site {
     /// `POSTFIX_MYNETWORKS`; `None` when unset, which is not the same as set to nothing.
     #[serde(rename = "postfix_mynetworks")]
     pub networks: Option<Networks>,
+    /// `MAILROOM_OWN_NETWORKS`.
+    #[serde(rename = "mailroom_own_networks", default)]
+    pub own_networks: OwnNetworks,
     /// `POSTFIX_MESSAGE_SIZE_LIMIT` in bytes; 0 for no limit.
     #[serde(rename = "postfix_message_size_limit")]
     pub message_size_limit: u64,
@@ -194,6 +197,13 @@ pub static VARIABLES: &[Variable] = &[
         default: "no",
         help: "Trust the docker gateway and the container's own address too. Whoever reaches a published port may come \
                from there: only where the ports are published on 127.0.0.1.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_OWN_NETWORKS",
+        kind: Kind::OwnNetworks,
+        default_note: "none",
+        help: "Networks of public addresses that are in use inside your organisation alone, such as a docker network with the subnet `172.80.0.0/16`: they count as private ones.",
         ..Variable::NEW
     },
     Variable {

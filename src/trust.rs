@@ -9,13 +9,14 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::facts::Facts;
 use crate::site::{Protocols, Site};
-use crate::values::network::is_public;
 
 /// The decision, from which Postfix's and Dovecot's lists are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// Trusted networks, loopback first when it was not named.
     pub networks: Vec<IpNet>,
+    /// Those of them that may relay and nothing else: strangers have addresses there.
+    pub public: Vec<IpNet>,
     /// What is taken out of them.
     pub excluded: Vec<IpNet>,
     /// `/file` and `type:table`, which Postfix alone looks up.
@@ -31,7 +32,13 @@ pub struct Trust {
 impl Trust {
     /// Decides.
     pub fn decide(site: &Site, facts: &Facts) -> Trust {
-        let mut notes = Vec::new();
+        let is_public = |net: &IpNet| site.own_networks.leave_public(*net);
+        let mut notes: Vec<String> = site
+            .own_networks
+            .nets()
+            .iter()
+            .map(|net| own_note(net, facts))
+            .collect();
         let mut networks: Vec<IpNet> = Vec::new();
         let mut excluded: Vec<IpNet> = Vec::new();
         let mut tables: Vec<String> = Vec::new();
@@ -44,32 +51,26 @@ impl Trust {
                 networks.extend(nets(false));
                 excluded.extend(nets(true));
                 tables.extend(named.tables.iter().cloned());
-                notes.extend(
-                    nets(false)
-                        .filter(|net| is_public(*net))
-                        .map(|net| relays_only_note(&net)),
-                );
             }
             // Under Kubernetes the pod network holds other people's pods.
             None if facts.kubernetes => {}
             // On the host's own network a server's neighbours are strangers.
             None => {
-                let (public, private): (Vec<IpNet>, Vec<IpNet>) = facts
-                    .interfaces
-                    .iter()
-                    .map(IpNet::trunc)
-                    .partition(|net| is_public(*net));
+                let (public, private): (Vec<IpNet>, Vec<IpNet>) =
+                    facts.interfaces.iter().map(IpNet::trunc).partition(is_public);
                 networks.extend(private);
                 notes.extend(public.iter().map(public_note));
             }
         }
         networks.dedup();
         let missing_loopback = loopback(site.protocols).into_iter().filter(|net| {
-            let named = |other: &IpNet| !is_public(*other) && other.contains(net);
+            let named = |other: &IpNet| !is_public(other) && other.contains(net);
             !networks.iter().any(named)
         });
         let mut networks: Vec<IpNet> = missing_loopback.chain(networks.iter().copied()).collect();
         networks.dedup();
+        let public: Vec<IpNet> = networks.iter().copied().filter(is_public).collect();
+        notes.extend(public.iter().map(relays_only_note));
 
         // What a table trusts only Postfix knows.
         let by_table = tables.iter().any(|table| !table.starts_with('!'));
@@ -80,6 +81,7 @@ impl Trust {
             notes.extend(gateways.iter().map(trusted_note));
             return Trust {
                 networks,
+                public,
                 excluded,
                 tables,
                 gateways: Vec::new(),
@@ -92,6 +94,7 @@ impl Trust {
         excluded.extend(gateways.iter().chain(&own).map(|address| IpNet::from(*address)));
         Trust {
             networks,
+            public,
             excluded,
             tables,
             gateways,
@@ -115,7 +118,8 @@ impl Trust {
     /// The same as plain networks, for Dovecot, which knows no exclusions. Ranges of public addresses may relay, where
     /// somebody wants that; known passwords and passwords in clear are never for them.
     pub fn cidrs(&self) -> Vec<IpNet> {
-        let private: Vec<IpNet> = self.networks.iter().copied().filter(|net| !is_public(*net)).collect();
+        let is_private = |net: &IpNet| !self.public.contains(net);
+        let private: Vec<IpNet> = self.networks.iter().copied().filter(is_private).collect();
         let mut cidrs = IpNet::aggregate(&private);
         for hole in &self.excluded {
             cidrs = cidrs.into_iter().flat_map(|net| without(net, *hole)).collect();
@@ -126,9 +130,19 @@ impl Trust {
 
 fn public_note(net: &IpNet) -> String {
     format!(
-        "Not trusted: {net}, to which this container is attached, for it holds public addresses; name those of your own in \
-         POSTFIX_MYNETWORKS"
+        "Not trusted: {net}, to which this container is attached, for it holds public addresses; where they are in use inside \
+         your organisation alone, set MAILROOM_OWN_NETWORKS={net}"
     )
+}
+
+fn own_note(net: &IpNet, facts: &Facts) -> String {
+    let is_attached = facts.interfaces.iter().any(|interface| net.contains(&interface.addr()));
+    let attached = if is_attached {
+        ""
+    } else {
+        ", to which this container is not attached"
+    };
+    format!("Counted as private: {net}{attached} (MAILROOM_OWN_NETWORKS)")
 }
 
 fn relays_only_note(net: &IpNet) -> String {
@@ -285,6 +299,26 @@ mod tests {
     }
 
     #[test]
+    fn public_networks_of_ones_own_are_private() {
+        let facts = Facts {
+            interfaces: vec!["172.80.3.2/24".parse().unwrap()],
+            ..Facts::default()
+        };
+        let own = ("MAILROOM_OWN_NETWORKS", "172.80.0.0/16 30.0.0.0/8");
+        let attached = decide(&[own], &facts);
+        assert_eq!(attached.mynetworks(), "!172.80.3.2, 127.0.0.0/8, 172.80.3.0/24");
+        assert!(attached.cidrs().contains(&"172.80.3.128/25".parse().unwrap()));
+        assert_eq!(
+            attached.notes[0],
+            "Counted as private: 172.80.0.0/16 (MAILROOM_OWN_NETWORKS)"
+        );
+        assert!(attached.notes[1].contains("30.0.0.0/8, to which this container is not attached"));
+        let named = decide(&[own, ("POSTFIX_MYNETWORKS", "30.1.0.0/16")], &facts);
+        assert_eq!(named.mynetworks(), "127.0.0.0/8, 30.1.0.0/16");
+        assert!(named.public.is_empty() && named.cidrs().contains(&"30.1.0.0/16".parse().unwrap()));
+    }
+
+    #[test]
     fn ipv6_is_written_as_postfix_wants_it() {
         let trust = decide(
             &[
@@ -304,7 +338,7 @@ mod tests {
             // A hole and a probe that often lie inside.
             let host = u32::MAX.checked_shr(b.into()).unwrap_or(0);
             let inside = |x: u32| IpAddr::V4((0x0a00_0000 | (a & 0x00ff_ffff & !host) | (x & host)).into());
-            let trust = Trust { networks: vec![net], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], itself: false, notes: vec![] };
+            let trust = Trust { networks: vec![net], public: vec![], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], itself: false, notes: vec![] };
             let probe = inside(probe);
             let trusted = trust.cidrs().iter().any(|net| net.contains(&probe));
             prop_assert_eq!(trusted, probe != inside(hole));

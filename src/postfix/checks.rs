@@ -158,23 +158,18 @@ fn public_networks(whole: &Whole) -> Wrong {
     if whole.site.allow_open_relay {
         return Wrong::new();
     }
-    let reason = |net: IpNet| {
-        format!(
-            "{net} holds public addresses, whose owners could relay through this server: name private networks or \
-             single addresses, or set MAILROOM_ALLOW_OPEN_RELAY=yes"
-        )
-    };
+    let reason = |net: IpNet| network::why_public(&net.to_string());
     let in_main_cf = whole
         .site
         .networks
         .as_ref()
-        .and_then(|networks| networks.public().next());
+        .and_then(|networks| networks.public(&whole.site.own_networks).next());
     let origin = whole.settings.networks_origin.clone().unwrap_or_default();
     let in_main_cf = in_main_cf.map(|net| (origin, reason(net)));
     let options = whole.settings.services.iter().filter_map(|service| {
         let (_, value) = service.options.iter().find(|(name, _)| name == "mynetworks")?;
         let networks: Networks = network::parse_list(value).ok()?;
-        let net = networks.public().next()?;
+        let net = networks.public(&whole.site.own_networks).next()?;
         Some((service.origins.first()?.clone(), reason(net)))
     });
     in_main_cf.into_iter().chain(options).collect()

@@ -20,7 +20,7 @@ use super::settings::Settings;
 use crate::layout::{POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES};
 use crate::report::Mistake;
 use crate::site::Site;
-use crate::values::network;
+use crate::values::network::{self, OwnNetworks};
 
 /// The source of a table of the user's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn find(settings: &Settings, site: &Site) -> (UserFiles, Vec<Mistake>) {
         }
         paths.extend(plain_files(value).map(PathBuf::from));
         if is_networks {
-            networks(value, site.allow_open_relay).into_iter().for_each(wrong);
+            networks(value, site).into_iter().for_each(wrong);
         }
     }
     // A path may be that of a socket or a device.
@@ -174,7 +174,7 @@ pub(super) fn plain_files(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What is wrong with a `/file` or table of networks: there is none, or it holds public addresses.
-fn networks(entry: &str, open_relay: bool) -> Option<String> {
+fn networks(entry: &str, site: &Site) -> Option<String> {
     let (kind, path) = entry
         .split_once(":/")
         .map_or(("", entry), |(kind, _)| (kind, &entry[kind.len() + 1..]));
@@ -183,17 +183,12 @@ fn networks(entry: &str, open_relay: bool) -> Option<String> {
     }
     let text = fs::read_to_string(path).unwrap_or_default();
     let public = match kind.trim_start_matches("proxy:") {
-        _ if open_relay => None,
-        "" => public_in_list(&text),
-        "cidr" => public_in_table(&text),
+        _ if site.allow_open_relay => None,
+        "" => public_in_list(&text, &site.own_networks),
+        "cidr" => public_in_table(&text, &site.own_networks),
         _ => None,
     };
-    public.map(|public| {
-        format!(
-            "{public} in {path} holds public addresses, whose owners could relay through this server: name private networks \
-             or single addresses, or set MAILROOM_ALLOW_OPEN_RELAY=yes"
-        )
-    })
+    public.map(|public| network::why_public(&format!("{public} in {path}")))
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -201,21 +196,21 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A file of networks, separated like those of the parameter.
-fn public_in_list(text: &str) -> Option<String> {
+fn public_in_list(text: &str, own: &OwnNetworks) -> Option<String> {
     let mut nets = lines(text)
         .filter_map(|line| network::parse_list(line).ok())
         .flat_map(|list| list.nets);
-    nets.find(|network| !network.excluded && network::is_public(network.net))
+    nets.find(|network| !network.excluded && own.leave_public(network.net))
         .map(|network| network.net.to_string())
 }
 
 /// `pattern result` lines (cidr_table(5)). Almost everybody is outside the network of a `!pattern`.
-fn public_in_table(text: &str) -> Option<String> {
+fn public_in_table(text: &str, own: &OwnNetworks) -> Option<String> {
     let mut patterns = lines(text).filter_map(|line| line.split_whitespace().next());
     let is_public = |pattern: &&str| {
         let nets = network::parse_list(pattern).map(|list| list.nets).unwrap_or_default();
         nets.iter()
-            .any(|network| network.excluded || network::is_public(network.net))
+            .any(|network| network.excluded || own.leave_public(network.net))
     };
     patterns.find(is_public).map(str::to_owned)
 }
@@ -284,19 +279,20 @@ mod tests {
 
     #[test]
     fn public_networks_in_files() {
+        let none = OwnNetworks::default();
         let list = "# ours\n10.0.0.0/8, 192.168.0.0/16\n!8.8.0.0/16 8.8.8.8\n";
-        assert_eq!(public_in_list(list), None);
+        assert_eq!(public_in_list(list, &none), None);
         assert_eq!(
-            public_in_list(&format!("{list}8.8.8.0/24")),
+            public_in_list(&format!("{list}8.8.8.0/24"), &none),
             Some("8.8.8.0/24".to_owned())
         );
         let table = "# ours\n10.0.0.0/8 OK\n8.8.8.8 OK\nif 10.0.0.0/8\nendif\n";
-        assert_eq!(public_in_table(table), None);
+        assert_eq!(public_in_table(table, &none), None);
         assert_eq!(
-            public_in_table(&format!("{table}0.0.0.0/0 8.8.8.0/24")),
+            public_in_table(&format!("{table}0.0.0.0/0 8.8.8.0/24"), &none),
             Some("0.0.0.0/0".to_owned())
         );
-        assert_eq!(public_in_table("!10.0.0.0/8 OK"), Some("!10.0.0.0/8".to_owned()));
+        assert_eq!(public_in_table("!10.0.0.0/8 OK", &none), Some("!10.0.0.0/8".to_owned()));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{domain, network, relay_host, words};
+use super::network::{self, OwnNetworks};
+use super::{domain, relay_host, words};
 
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub enum Kind {
     Integer,
     /// CIDR networks, separated by commas or white space.
     Networks,
+    /// Ranges of public addresses that belong to the user alone, separated by commas or white space.
+    OwnNetworks,
     /// One of these words; the second of each pair is the value that it stands for.
     OneOf(&'static [(&'static str, &'static str)]),
     /// A whole number, 0 to 2^31 - 1, which is what Postfix can hold for most parameters, in this unit.
@@ -48,7 +51,7 @@ impl Kind {
     /// letters, seconds as a number, `true` or `false`. An error says what is wrong with it and what is allowed, without
     /// naming the variable.
     pub fn canonical(self, text: &str) -> Result<String, String> {
-        let list = matches!(self, Kind::Networks).then(|| words::on_one_line(text));
+        let list = matches!(self, Kind::Networks | Kind::OwnNetworks).then(|| words::on_one_line(text));
         let text = list.as_deref().unwrap_or(words::tidy(text));
         one_line(text)?;
         match self {
@@ -58,6 +61,7 @@ impl Kind {
             Kind::Domain => domain::read(text),
             Kind::Hosts => hosts(text),
             Kind::Networks => network::parse_list(text).map(|_| text.to_owned()),
+            Kind::OwnNetworks => OwnNetworks::try_from(text.to_owned()).map(|_| text.to_owned()),
             Kind::OneOf(words) => one_of(words, text),
             Kind::Number { unit } => number(unit, text).map(|number| number.to_string()),
             Kind::RelayHost => relay_host(text),
@@ -76,6 +80,7 @@ impl Kind {
             Kind::Domain => "a domain name".to_owned(),
             Kind::Hosts => "host names and addresses".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
+            Kind::OwnNetworks => "networks, as `172.80.0.0/16`".to_owned(),
             Kind::OneOf(words) => words
                 .iter()
                 .map(|(word, _)| format!("`{word}`"))

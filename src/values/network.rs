@@ -35,10 +35,10 @@ impl TryFrom<String> for Networks {
 }
 
 impl Networks {
-    /// Those that may not be trusted in a list: ranges that hold public addresses.
-    pub fn public(&self) -> impl Iterator<Item = IpNet> {
+    /// Those that may not be trusted in a list: ranges that hold addresses of strangers.
+    pub fn public(&self, own: &OwnNetworks) -> impl Iterator<Item = IpNet> {
         let named = self.nets.iter().filter(|network| !network.excluded);
-        named.map(|network| network.net).filter(|net| is_public(*net))
+        named.map(|network| network.net).filter(|net| own.leave_public(*net))
     }
 
     /// What a user should know about how the list was understood.
@@ -55,6 +55,52 @@ impl Networks {
             format!("POSTFIX_MYNETWORKS: {table} is looked up by Postfix alone: Dovecot trusts nobody for it")
         });
         normalised.chain(tables)
+    }
+}
+
+/// Ranges of public addresses that nobody but the user has: in use inside an organisation as if they were private.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OwnNetworks(Vec<IpNet>);
+
+impl TryFrom<String> for OwnNetworks {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<OwnNetworks, String> {
+        let Networks { nets, tables } = parse_list(&text)?;
+        if let Some(table) = tables.first() {
+            return Err(format!("{table}: must be networks, written as such"));
+        }
+        let own = nets.into_iter().map(|Network { net, excluded, .. }| {
+            if excluded {
+                return Err(format!("!{net}: must name what is yours, not what is not"));
+            }
+            match net {
+                net if net.prefix_len() >= shortest_own_prefix(net) => Ok(net),
+                net => Err(format!(
+                    "{net} is more than one organisation has: name the range that is yours, of a prefix length of {} or more",
+                    shortest_own_prefix(net)
+                )),
+            }
+        });
+        own.collect::<Result<_, _>>().map(OwnNetworks)
+    }
+}
+
+/// The largest blocks that one organisation has: a /8 of IPv4, a /16 of IPv6.
+fn shortest_own_prefix(net: IpNet) -> u8 {
+    if net.addr().is_ipv4() { 8 } else { 16 }
+}
+
+impl OwnNetworks {
+    /// The ranges.
+    pub fn nets(&self) -> &[IpNet] {
+        &self.0
+    }
+
+    /// Whether addresses of strangers lie in a network: it is a range of public ones, and not of these.
+    pub fn leave_public(&self, net: IpNet) -> bool {
+        is_public(net) && !self.0.iter().any(|own| own.contains(&net))
     }
 }
 
@@ -77,8 +123,17 @@ const NOT_PUBLIC: [&str; 15] = [
     "0.0.0.0/32",
 ];
 
-/// Whether it holds addresses of strangers: a range of them. A single public address may be a server of one's own.
-pub fn is_public(net: IpNet) -> bool {
+/// Why a range of public addresses is not trusted, and what to do. `found` names it, and the file where it stands.
+pub fn why_public(found: &str) -> String {
+    format!(
+        "{found} holds public addresses, whose owners could relay through this server: name private networks or single \
+         addresses; set MAILROOM_OWN_NETWORKS where it is in use inside your organisation alone; or set \
+         MAILROOM_ALLOW_OPEN_RELAY=yes"
+    )
+}
+
+/// Whether it is a range of public addresses. A single one may be a server of one's own.
+fn is_public(net: IpNet) -> bool {
     let single = net.prefix_len() == net.max_prefix_len() && net.addr() != IpAddr::from([0, 0, 0, 0]);
     let private = NOT_PUBLIC
         .iter()
@@ -240,9 +295,33 @@ mod tests {
         let nets: Vec<String> = list.nets.iter().map(|network| network.net.to_string()).collect();
         let expected = ["127.0.0.0/8", "172.20.0.0/16", "::1/128", "10.0.0.1/32", "8.8.8.0/24"];
         assert_eq!(nets, expected);
-        let public: Vec<String> = list.public().map(|net| net.to_string()).collect();
+        let public: Vec<String> = list
+            .public(&OwnNetworks::default())
+            .map(|net| net.to_string())
+            .collect();
         assert_eq!(public, ["8.8.8.0/24"]);
         assert!(is_public(parse_list("::ffff:0:0/95").unwrap().nets[0].net));
+    }
+
+    #[test]
+    fn networks_of_ones_own() {
+        let own = |text: &str| OwnNetworks::try_from(text.to_owned());
+        let these = own("172.80.3.1/24, 30.0.0.0/8 2620:1::/32").unwrap();
+        for mine in ["172.80.3.0/24", "30.9.0.0/16", "10.0.0.0/8"] {
+            assert!(!these.leave_public(mine.parse().unwrap()), "{mine}");
+        }
+        for public in ["172.80.0.0/16", "8.8.8.0/24", "0.0.0.0/0"] {
+            assert!(these.leave_public(public.parse().unwrap()), "{public}");
+        }
+        for (wrong, why) in [
+            ("0.0.0.0/0", "more than one organisation"),
+            ("2000::/3", "16 or more"),
+            ("!10.0.0.0/8", "what is yours"),
+            ("cidr:/x", "written as such"),
+            ("mine", "not an IP address"),
+        ] {
+            assert!(own(wrong).unwrap_err().contains(why), "{wrong}");
+        }
     }
 
     #[test]

@@ -172,16 +172,17 @@ def scratch(options):
     return ["-v", "/run", "-v", "/tmp"]
 
 
-def create_network(network, internal=True):
-    engine.ask("POST", "/networks/create", {"Name": network, "Internal": internal, "Labels": {LABEL: ""}})
+def create_network(network, internal=True, subnet=None):
+    addresses = {"IPAM": {"Config": [{"Subnet": subnet}]}} if subnet else {}
+    engine.ask("POST", "/networks/create", {"Name": network, "Internal": internal, "Labels": {LABEL: ""}, **addresses})
 
 
 class Lab:
     """One network, and the containers and volumes that were made for it."""
 
-    def __init__(self, internal=True):
+    def __init__(self, internal=True, subnet=None):
         self.network = name("net")
-        create_network(self.network, internal)
+        create_network(self.network, internal, subnet)
         self.containers, self.volumes = [], []
 
     def run(self, image, *arguments, options=(), network=None):

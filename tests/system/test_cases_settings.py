@@ -6,6 +6,7 @@ import pytest
 from test_configuration import check, report
 
 RIGHT = [
+    ("9", "MAILROOM_OWN_NETWORKS=172.80.3.0/24", "POSTFIX_MYNETWORKS=172.80.3.0/24"),
     ("10", "POSTFIX_mydestination="),
     ("10", "POSTFIX_VIRTUAL_TRANSPORT=virtual"),
     ("10", "DOVECOT_LISTEN=*"),
@@ -31,6 +32,8 @@ WRONG = [
     ("7", "POSTFIX_RELAYHOST=[False]:587", "leave it empty for none"),
     ("7", "POSTFIX_SMTP_FALLBACK_RELAY=null", "leave it empty for none"),
     ("7", "POSTFIX_CONTENT_FILTER=none", "leave it empty for none"),
+    ("9", "POSTFIX_MYNETWORKS=172.80.3.0/24", "MAILROOM_OWN_NETWORKS"),
+    ("9", "MAILROOM_OWN_NETWORKS=0.0.0.0/0", "more than one organisation"),
     ("10", "POSTFIX_MYDESTINATION=example.org", "is decided by mailroom"),
     ("13", 'POSTFIX_SMTPD_BANNER="$myhostname ESMTP"', "quotes"),
     ("13", 'POSTFIX_MYORIGIN="example.org"', "quotes"),

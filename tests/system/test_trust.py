@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import CLIENT_IMAGE, WORK, name, run_once, telnet
+from lab import CLIENT_IMAGE, WORK, Lab, name, run_once, telnet
 
 # What a client is granted: relaying on 25, a login without TLS on 143, a test account on 587.
 ASK = """
@@ -118,6 +118,21 @@ def test_under_kubernetes_a_neighbour_is_a_stranger(lab, client):
 def test_an_open_relay_opens_nothing_else(lab, client):
     lab.server(alias="wide", env={"POSTFIX_MYNETWORKS": "0.0.0.0/0", "MAILROOM_ALLOW_OPEN_RELAY": "yes"})
     assert granted(client, "wide") == {**STRANGER, "relay": "250"}
+
+
+def test_a_public_network_of_ones_own(request):
+    """A docker network with a subnet of public addresses, in private use (case 9 of the settings)."""
+    subnet = "172.80.3.0/24"
+    lab = Lab(subnet=subnet)
+    request.addfinalizer(lab.close)
+    client = lab.client()
+    stranger = lab.server(alias="stranger")
+    stranger.wait_for_log(f"organisation alone, set MAILROOM_OWN_NETWORKS={subnet}")
+    assert granted(client, "stranger") == STRANGER
+    lab.server(alias="own", env={"MAILROOM_OWN_NETWORKS": subnet})
+    named = {"MAILROOM_OWN_NETWORKS": "172.80.0.0/16", "POSTFIX_MYNETWORKS": subnet}
+    lab.server(alias="named", env=named)
+    assert granted(client, "own") == granted(client, "named") == TRUSTED
 
 
 def test_ipv6_networks_reach_both_lists(lab):
