@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 
+use super::destinations::Unresolved;
 use super::drop_ins;
 use super::files::{main_cf_file, master_cf_file};
 use super::lookups::{self, Lookup};
@@ -30,7 +31,7 @@ const HARMLESS: &str = "mailroom.invalid";
 const POSTCONF: Program = program("postconf");
 const POSTMAP: Program = program("postmap");
 
-const fn program(name: &'static str) -> Program {
+pub(super) const fn program(name: &'static str) -> Program {
     Program {
         name,
         package: "postfix",
@@ -60,16 +61,24 @@ pub(super) struct PostfixChecker {
     lookups: Vec<Lookup>,
     /// Logins that should be in them.
     logins: Option<Logins>,
+    /// Hosts that may be this server itself.
+    destinations: Unresolved,
 }
 
 impl PostfixChecker {
-    pub(super) fn new(plan: &Plan, files: &UserFiles, logins: Option<Logins>) -> PostfixChecker {
+    pub(super) fn new(
+        plan: &Plan,
+        files: &UserFiles,
+        logins: Option<Logins>,
+        destinations: Unresolved,
+    ) -> PostfixChecker {
         let is_table = |file: &&File| plan.tables.contains(&file.path);
         PostfixChecker {
             tables: plan.files.iter().filter(is_table).cloned().collect(),
             user_tables: files.tables.clone(),
             lookups: files.lookups.clone(),
             logins,
+            destinations,
         }
     }
 }
@@ -81,12 +90,19 @@ impl Checker for PostfixChecker {
                 self.build(staging, processes).await?;
                 self.ask(staging, processes).await
             };
-            let (tables, parameters, services) = tokio::join!(
+            let destinations = async {
+                let mistakes = self.destinations.wrong(processes).await;
+                none_of(mistakes)
+            };
+            let (tables, destinations, parameters, services) = tokio::join!(
                 tables,
+                destinations,
                 run(staging, processes, POSTCONF, &["-n"]),
                 run(staging, processes, POSTCONF, &["-M"]),
             );
-            let objections = [tables, parameters, services].into_iter().filter_map(Result::err);
+            let objections = [tables, destinations, parameters, services]
+                .into_iter()
+                .filter_map(Result::err);
             all_well(objections)?;
             Ok(Findings {
                 built: self.built(staging, processes).await?,
@@ -115,6 +131,15 @@ fn all_well(errors: impl Iterator<Item = anyhow::Error>) -> anyhow::Result<()> {
     }
 }
 
+/// All is well where there are none.
+fn none_of(mistakes: Vec<Mistake>) -> anyhow::Result<()> {
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(Report::of(mistakes, &Secrets::default()).into())
+    }
+}
+
 impl PostfixChecker {
     async fn build(&self, staging: &Staging, processes: &Processes) -> anyhow::Result<()> {
         let ours = self.tables.iter();
@@ -139,11 +164,7 @@ impl PostfixChecker {
             let said = self.said_of(lookup, staging, processes).await?;
             mistakes.extend(said.into_iter().chain(lookup.wrong_rules()).map(wrong));
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(Report::of(mistakes, &Secrets::default()).into())
-        }
+        none_of(mistakes)
     }
 
     /// What postmap(1) has against a table.

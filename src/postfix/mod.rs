@@ -5,6 +5,7 @@ mod aliases;
 mod caches;
 mod check;
 mod checks;
+mod destinations;
 mod drop_ins;
 mod files;
 mod grammar;
@@ -37,6 +38,7 @@ mod tests;
 use std::path::Path;
 
 use self::check::PostfixChecker;
+use self::destinations::Unresolved;
 use self::grammar::Known;
 use self::parameters::Parameters;
 use self::settings::Settings;
@@ -155,7 +157,8 @@ impl Configured for Configuration {
         self.files = files;
         mistakes.extend(wrong);
         mistakes.extend(aliases::wrong(&self.settings, site));
-        mistakes.extend(relay::wrong(&self.settings, site));
+        mistakes.extend(relay::wrong(&self.settings));
+        mistakes.extend(destinations::wrong(&self.settings, site));
         self.settings.use_relay_login(values);
         relay::complete(&mut self.settings);
         aliases::complete(&mut self.settings, &self.files, site);
@@ -226,7 +229,12 @@ impl Configured for Configuration {
         }
         Ok(Part {
             service,
-            checker: Box::new(PostfixChecker::new(&plan, &self.files, relay::logins(&self.settings))),
+            checker: Box::new(PostfixChecker::new(
+                &plan,
+                &self.files,
+                relay::logins(&self.settings),
+                Unresolved::of(&self.settings, basis.facts),
+            )),
             plan,
             probes,
         })

@@ -14,7 +14,7 @@ use self::bounds::{FROM_ONE, NEVER_EMPTY, WITHIN};
 use self::lists::{FREE, NETWORKS, TABLE_TYPES, WORDS};
 pub use self::owned::{owned, owned_markdown};
 pub use self::shapes::{is_list, may_be_set};
-use super::variables;
+use super::{destinations, variables};
 use crate::values::kind::{self, Kind};
 use crate::values::network::{self, Networks};
 use crate::values::words;
@@ -101,6 +101,7 @@ impl Parameters {
         }
         table_shapes(name, value)?;
         single_address(name, value)?;
+        let value = &destinations::canonical(name, value)?;
         self.check_tables(name, value)?;
         let value = self.checked_by_kind(name, value)?;
         self.within_bounds(name, &value).map(|()| value)

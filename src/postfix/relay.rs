@@ -1,5 +1,4 @@
-//! The relay host: TLS from the first byte on port 465, mechanisms of logins, a relay host that is this server itself, the
-//! names under which smtp(8) looks up a login.
+//! The relay host: TLS from the first byte on port 465, mechanisms of logins, the names under which smtp(8) looks up a login.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +10,6 @@ use super::parameters::split_words;
 use super::settings::Settings;
 use crate::layout::RELAY_LOGIN;
 use crate::report::Mistake;
-use crate::site::Site;
 use crate::values::relay_host::{self, RelayHost};
 
 const RELAY_HOST: &str = "relayhost";
@@ -26,24 +24,13 @@ fn hosts(settings: &Settings) -> Option<(&Given, Vec<RelayHost>)> {
 }
 
 /// What is wrong with the relay host in the whole.
-pub(super) fn wrong(settings: &Settings, site: &Site) -> Vec<Mistake> {
+pub(super) fn wrong(settings: &Settings) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     if let Some((given, hosts)) = hosts(settings) {
-        let mut wrong = |reason: String| mistakes.push(Mistake::new(&given.variable, &given.value, reason));
-        let is_own_port = |host: &RelayHost| [25, 465, 587].contains(&host.port_number());
-        let is_own_name = |host: &RelayHost| host.in_brackets && host.name.eq_ignore_ascii_case(&site.hostname);
-        let own = hosts
-            .iter()
-            .find(|host| is_own_port(host) && (host.is_loopback() || is_own_name(host)));
-        if let Some(own) = own {
-            wrong(format!(
-                "{} is this server itself: its mail would come back to it; leave it empty for none, or name another host",
-                own.text()
-            ));
-        }
         let encrypted = hosts.iter().filter(|host| host.port_number() == 465).count();
         if encrypted > 0 && encrypted < hosts.len() {
-            wrong("mixes port 465, where TLS begins at once, with others: name hosts of one kind".to_owned());
+            let reason = "mixes port 465, where TLS begins at once, with others: name hosts of one kind";
+            mistakes.push(Mistake::new(&given.variable, &given.value, reason));
         }
     }
     if is_wrapped(settings)

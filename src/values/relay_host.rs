@@ -143,10 +143,15 @@ fn name(host: &str, in_brackets: bool) -> Result<String, String> {
 }
 
 impl RelayHost {
+    /// The address that it is, where it is no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        let prefix = self.name.get(..5).filter(|prefix| prefix.eq_ignore_ascii_case("ipv6:"));
+        self.name[prefix.map_or(0, str::len)..].parse().ok()
+    }
+
     /// Whether it is an address of this machine's loopback.
     pub fn is_loopback(&self) -> bool {
-        let address = self.name.trim_start_matches("ipv6:").trim_start_matches("IPv6:");
-        self.name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.name.eq_ignore_ascii_case("localhost") || self.address().is_some_and(|address| address.is_loopback())
     }
 }
 

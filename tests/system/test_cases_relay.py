@@ -50,7 +50,11 @@ REFUSED = [
     *[("r3", f"POSTFIX_RELAYHOST={host}", reason) for host, reason in [
         ("[300.1.1.1]:25", "IPv4"), ("[12345]:25", "IPv4"), (".example.org", "dot"), ("[sink]:nosuch", "submissions"),
         ("[-a]:25", "hyphen"), ("[a..b]:25", "dot")]],
+    ("r3", "POSTFIX_SMTP_FALLBACK_RELAY=[a..b]:25", "dot"),
+    ("r3", "POSTFIX_DEFAULT_TRANSPORT=smtp:[300.1.1.1]:25", "IPv4"),
     ("r7", "POSTFIX_RELAYHOST=[127.0.0.1]:25", "this server itself"),
+    ("r7", "POSTFIX_SMTP_FALLBACK_RELAY=[::1]:587", "this server itself"),
+    ("r7", "POSTFIX_DEFAULT_TRANSPORT=smtp:[localhost]", "this server itself"),
     ("r10", "POSTFIX_RELAYHOST=fd77::5", "did you mean [fd77::5]?"),
     ("r10", "POSTFIX_RELAYHOST=smtp://sink:25", "did you mean [sink]:25?"),
     ("m5", "POSTFIX_address_verify_map=btree:/etc/verify", "may not write in /etc"),
@@ -73,6 +77,7 @@ ACCEPTED = [
     ("s30", "POSTFIX_SMTP_SASL_MECHANISM_FILTER=!gssapi, !login, static:all", ""),
     ("r3", "POSTFIX_RELAYHOST=[smtp.example.org.]:587", ""),
     ("r3", "POSTFIX_RELAYHOST=[sink]:SMTP", ""),
+    ("r3", "POSTFIX_DEFAULT_TRANSPORT=smtp:[sink.]:SMTP", ""),
     ("r4", "POSTFIX_RELAYHOST=[sink]:465", "TLS begins at once"),
     ("r10", "POSTFIX_RELAYHOST=[a]:25, [b]:25", ""),
     ("m5", "POSTFIX_address_verify_map=btree:/run/mailroom/postfix/verify", ""),
@@ -105,6 +110,14 @@ smtp.sendmail("a@example.org", {to}, "Subject: {subject}\\r\\n\\r\\nx")
 
 def send(client, host, *to, subject="x"):
     client.python(SEND.format(host=host, to=list(to), subject=subject))
+
+
+@pytest.mark.parametrize("port", [25, 587])
+def test_a_relay_host_that_is_the_servers_own_alias(lab, port):
+    """r7: it is seen by its address, and with the address written out."""
+    server = lab.server(alias="itself", env={"POSTFIX_RELAYHOST": f"[itself]:{port}"}, healthy=False)
+    assert server.wait() == 64
+    assert f"[itself]:{port} is this server itself (" in server.logs()
 
 
 def test_all_mail_to_one_account(lab, client):
