@@ -120,6 +120,38 @@ def test_a_relay_host_that_is_the_servers_own_alias(lab, port):
     assert f"[itself]:{port} is this server itself (" in server.logs()
 
 
+@pytest.mark.parametrize("setting", [
+    {"POSTFIX_RELAYHOST": "[far]:465"},
+    {"POSTFIX_RELAYHOST": "[far]:submissions", "POSTFIX_SMTP_TLS_WRAPPERMODE": "yes",
+     "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "may"},
+], ids=["r4", "r5"])
+def test_a_relay_host_on_port_465(lab, client, setting):
+    """Its port is enough: TLS begins at once, and the login goes through it."""
+    far = lab.server(alias="far")
+    lab.server(alias="near", env={"POSTFIX_MYDOMAIN": "near.test", "MAILROOM_RELAYHOST_USERNAME": "relay",
+                                  "MAILROOM_RELAYHOST_PASSWORD": "relaypass123", **setting})
+    send(client, "near", "user@metabuilder.local")
+    far.wait_for_mail()
+
+
+SEND_LOGGED_IN = """
+import smtplib, ssl
+for sender in ["user@metabuilder.local", "user+lists@metabuilder.local", "admin@metabuilder.local"]:
+    smtp = smtplib.SMTP("open", 25)
+    smtp.starttls(context=ssl._create_unverified_context())
+    smtp.login("user", "userpass123")
+    smtp.docmd("MAIL", f"FROM:<{sender}>")
+    print(smtp.docmd("RCPT", "TO:<user@metabuilder.local>")[0])
+"""
+
+
+def test_a_login_on_port_25_sends_as_itself(lab, client):
+    """r13"""
+    lab.server(alias="open", env={"MAILROOM_MASTER_SMTP_INET_SMTPD_SASL_AUTH_ENABLE": "yes"})
+    assert client.python(SEND_LOGGED_IN).stdout.split() == ["250", "250", "553"]
+    send(client, "open", "user@metabuilder.local")
+
+
 def test_all_mail_to_one_account(lab, client):
     """s24: it arrives, that for outside addresses, too."""
     server = lab.server(alias="one", env={"POSTFIX_VIRTUAL_ALIAS_MAPS": "static:user@metabuilder.local"})
