@@ -13,7 +13,7 @@ use std::pin::Pin;
 use crate::accounts::Account;
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::logs::lines::LogLines;
+use crate::logs::lines::{LogLines, Meaning};
 use crate::plan::{File, Plan};
 use crate::report::Mistake;
 use crate::settings::table::{Table, Variable};
@@ -48,6 +48,11 @@ pub trait Daemon: Sync {
 
     /// What its log lines mean.
     fn log_lines(&self) -> LogLines;
+
+    /// Why something happened of which a log line says only that it did; nothing where that is not known.
+    fn explain<'a>(&'a self, _meaning: Meaning, _processes: &'a Processes) -> Work<'a, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Asks the installed programs what they know, as far as this environment needs it.
     fn learn<'a>(

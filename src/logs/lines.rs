@@ -15,15 +15,17 @@ pub struct LogLines {
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// Whether a message says that something was refused to this address because it is not trusted.
     pub refuses: fn(message: &str, address: &str) -> bool,
-    /// What the supervisor should know of a line.
+    /// What PID 1 should know of a line.
     pub means: fn(&Record) -> Option<Meaning>,
 }
 
-/// What the supervisor should know of a line.
+/// What PID 1 should know of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// Somebody reloads the daemon, and not by Mailroom: its main process gets its SIGHUP in a moment.
     ReloadBegins,
     /// The main process has got it.
     Reloaded,
+    /// Another server wants a login that cannot be made; the line does not say why.
+    NoLogin,
 }

@@ -12,7 +12,7 @@ use super::drop_ins;
 use super::files::{main_cf_file, master_cf_file};
 use super::lookups::{self, Lookup};
 use super::parameters::Parameters;
-use super::relay::Logins;
+use super::relay_login::Logins;
 use super::user_tables::{UserFiles, UserTable};
 use super::{META_DIRECTORY, trace};
 use crate::daemon::{Built, Checker, Findings, Work};
@@ -28,7 +28,7 @@ use crate::system::programs::Program;
 /// A key that no table should hold, and that every type of table takes.
 const HARMLESS: &str = "mailroom.invalid";
 
-const POSTCONF: Program = program("postconf");
+pub(super) const POSTCONF: Program = program("postconf");
 const POSTMAP: Program = program("postmap");
 
 pub(super) const fn program(name: &'static str) -> Program {

@@ -43,11 +43,19 @@ fn refuses(message: &str, address: &str) -> bool {
     message.contains("Relay access denied") && message.contains(&format!("[{address}]: "))
 }
 
+/// `… status=deferred (SASL authentication failed; cannot authenticate to server …: no mechanism available)`, or the other
+/// server's `530` (RFC 4954).
+fn wants_a_login(message: &str) -> bool {
+    let status = message.split_once(" status=").map(|(_, status)| status);
+    status.is_some_and(|status| status.contains(": no mechanism available") || status.contains(" said: 530 "))
+}
+
 /// `postfix reload` logs before it signals the master, which logs once it has the signal.
 fn means(record: &Record) -> Option<Meaning> {
     match (record.program(), record.message()) {
         ("postfix/postfix-script", "refreshing the Postfix mail system") => Some(Meaning::ReloadBegins),
         ("postfix/master", message) if message.starts_with("reload -- version") => Some(Meaning::Reloaded),
+        ("postfix/smtp" | "postfix/relay/smtp", message) if wants_a_login(message) => Some(Meaning::NoLogin),
         _ => None,
     }
 }
@@ -123,7 +131,7 @@ mod tests {
 
     #[test]
     fn reloads() {
-        let means = |text| (LOG_LINES.means)(&record(text));
+        let means = |text: &str| (LOG_LINES.means)(&record(text));
         assert_eq!(
             means("postfix/postfix-script[9]: refreshing the Postfix mail system"),
             Some(Meaning::ReloadBegins)
@@ -133,6 +141,14 @@ mod tests {
             Some(Meaning::Reloaded)
         );
         assert_eq!(means("postfix/smtpd[9]: reload -- version"), None);
+        for status in [
+            "deferred (SASL authentication failed; cannot authenticate to server far[192.0.2.1]: no mechanism available)",
+            "bounced (host far[192.0.2.1] said: 530 5.7.0 Authentication required (in reply to MAIL FROM command))",
+        ] {
+            let line = format!("postfix/smtp[9]: 4jZT: to=<a@b>, relay=far[192.0.2.1]:587, dsn=4.7.0, status={status}");
+            assert_eq!(means(&line), Some(Meaning::NoLogin), "{line}");
+            assert_eq!(means(&line.replace("smtp[", "virtual[")), None);
+        }
         assert_eq!(
             means("postfix/postfix-script[9]: stopping the Postfix mail system"),
             None

@@ -20,6 +20,7 @@ mod paths;
 mod peers;
 mod probes;
 mod relay;
+mod relay_login;
 mod reload_guard;
 mod restrictions;
 mod rules;
@@ -47,7 +48,7 @@ use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::layout::QUEUE_DIRECTORY;
-use crate::logs::lines::LogLines;
+use crate::logs::lines::{LogLines, Meaning};
 use crate::probes::Probe;
 use crate::report::Mistake;
 use crate::settings::table::{Table, Variable};
@@ -92,6 +93,13 @@ impl Daemon for Postfix {
 
     fn log_lines(&self) -> LogLines {
         log_lines::LOG_LINES
+    }
+
+    fn explain<'a>(&'a self, meaning: Meaning, processes: &'a Processes) -> Work<'a, Option<String>> {
+        match meaning {
+            Meaning::NoLogin => Box::pin(relay_login::explain(processes)),
+            Meaning::ReloadBegins | Meaning::Reloaded => Box::pin(async { Ok(None) }),
+        }
     }
 
     fn learn<'a>(
@@ -232,7 +240,7 @@ impl Configured for Configuration {
             checker: Box::new(PostfixChecker::new(
                 &plan,
                 &self.files,
-                relay::logins(&self.settings),
+                relay_login::logins(&self.settings),
                 Unresolved::of(&self.settings, basis.facts),
             )),
             plan,

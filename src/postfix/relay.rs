@@ -1,14 +1,7 @@
-//! The relay host: TLS from the first byte on port 465, mechanisms of logins, the names under which smtp(8) looks up a login.
+//! The relay host: what its port says of TLS, and what the level of TLS says of its login.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
-use super::lookups::{self, Lookup};
 use super::main_cf::Given;
-use super::parameters::split_words;
 use super::settings::Settings;
-use crate::layout::RELAY_LOGIN;
 use crate::report::Mistake;
 use crate::values::relay_host::{self, RelayHost};
 
@@ -17,7 +10,7 @@ const WRAPPER: &str = "smtp_tls_wrappermode";
 const LEVEL: &str = "smtp_tls_security_level";
 
 /// The relay hosts, and who sets them.
-fn hosts(settings: &Settings) -> Option<(&Given, Vec<RelayHost>)> {
+pub(super) fn hosts(settings: &Settings) -> Option<(&Given, Vec<RelayHost>)> {
     let given = settings.parameters.get(RELAY_HOST)?;
     let hosts = relay_host::parse_list(&given.value).ok()?;
     (!hosts.is_empty()).then_some((given, hosts))
@@ -93,94 +86,6 @@ pub(super) fn notes(settings: &Settings) -> Vec<String> {
     wrapped.into_iter().chain(unverified).collect()
 }
 
-/// Where smtp(8) looks up logins, and under which keys.
-#[derive(Debug, Clone)]
-pub(super) struct Logins {
-    /// Who sets the tables.
-    pub(super) origin: String,
-    /// The tables.
-    pub(super) tables: Vec<Lookup>,
-    /// The keys of each relay host: the name alone, then as it is written.
-    pub(super) keys: Vec<[String; 2]>,
-}
-
-/// The logins in tables of the user's own, as far as all of them can be asked. The names behind MX records, and the senders of
-/// mail to come, are not known here.
-pub(super) fn logins(settings: &Settings) -> Option<Logins> {
-    let maps = settings.parameters.get("smtp_sasl_password_maps")?;
-    let by_sender = settings.parameters.get("smtp_sender_dependent_authentication");
-    let tables = lookups::of(&maps.variable, "smtp_sasl_password_maps", &maps.value);
-    let is_ours = tables.iter().any(|table| table.path() == Some(RELAY_LOGIN));
-    let words = split_words(&maps.value).len();
-    if is_ours || words == 0 || tables.len() != words || by_sender.is_some_and(|given| given.value == "yes") {
-        return None;
-    }
-    let (_, hosts) = hosts(settings)?;
-    let keys = |host: &RelayHost| [host.name.clone(), host.text()];
-    Some(Logins {
-        origin: maps.variable.clone(),
-        keys: hosts.iter().filter(|host| host.in_brackets).map(keys).collect(),
-        tables,
-    })
-}
-
-/// Where Cyrus SASL's mechanisms lie, one library for each.
-const LIBRARIES: [&str; 4] = [
-    "/usr/lib/x86_64-linux-gnu/sasl2",
-    "/usr/lib/aarch64-linux-gnu/sasl2",
-    "/usr/lib/arm-linux-gnueabihf/sasl2",
-    "/usr/lib/sasl2",
-];
-
-/// What the libraries are called, where that is not the mechanism's name.
-const MECHANISMS: [(&str, &str); 4] = [
-    ("crammd5", "CRAM-MD5"),
-    ("digestmd5", "DIGEST-MD5"),
-    ("gssapiv2", "GSSAPI"),
-    ("scram", "SCRAM-SHA-256"),
-];
-
-/// A filter that leaves no mechanism which is installed: all mail would wait.
-pub(super) fn wrong_mechanisms(name: &str, value: &str) -> Option<String> {
-    if !name.ends_with("_sasl_mechanism_filter") {
-        return None;
-    }
-    without_mechanism(value, &installed())
-}
-
-fn without_mechanism(value: &str, installed: &BTreeSet<String>) -> Option<String> {
-    let words: Vec<&str> = value.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
-    let may_match = |word: &&str| {
-        let upper = word.to_ascii_uppercase();
-        word.contains([':', '/', '$']) || installed.contains(&upper) || upper.starts_with("SCRAM-")
-    };
-    if installed.is_empty() || words.is_empty() || words.iter().any(may_match) {
-        return None;
-    }
-    let installed: Vec<&str> = installed.iter().map(String::as_str).collect();
-    Some(format!(
-        "names no mechanism that is installed ({}): no login would be made, and all mail would wait",
-        installed.join(", ")
-    ))
-}
-
-fn installed() -> BTreeSet<String> {
-    let entries = LIBRARIES
-        .iter()
-        .filter_map(|directory| fs::read_dir(directory).ok())
-        .flatten()
-        .flatten();
-    entries.filter_map(|entry| mechanism(&entry.path())).collect()
-}
-
-fn mechanism(library: &Path) -> Option<String> {
-    let name = library.file_name()?.to_str()?;
-    let name = name.strip_prefix("lib")?.strip_suffix(".so")?;
-    let other = MECHANISMS.iter().find(|(there, _)| *there == name);
-    (name != "sasldb")
-        .then(|| other.map_or_else(|| name.to_ascii_uppercase(), |(_, mechanism)| (*mechanism).to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{environment, read_with, sources};
@@ -237,23 +142,5 @@ mod tests {
             );
         }
         assert!(read(&[("POSTFIX_RELAYHOST", "[127.0.0.1]:1025")]).is_ok());
-    }
-
-    #[test]
-    fn mechanisms_that_are_installed() {
-        let installed = ["libplain.so", "libcrammd5.so", "libsasldb.so", "libplain.so.2"];
-        let installed: BTreeSet<String> = installed.iter().filter_map(|name| mechanism(Path::new(name))).collect();
-        assert_eq!(installed, BTreeSet::from(["CRAM-MD5".to_owned(), "PLAIN".to_owned()]));
-        for right in ["", "digestmd5,crammd5,plain", "!gssapi, !login, static:all", "$x"] {
-            assert_eq!(without_mechanism(right, &installed), None, "{right}");
-        }
-        for wrong in ["xoauth2", "\"plain, login\"", "gssapi"] {
-            assert!(
-                without_mechanism(wrong, &installed)
-                    .unwrap()
-                    .contains("(CRAM-MD5, PLAIN)"),
-                "{wrong}"
-            );
-        }
     }
 }

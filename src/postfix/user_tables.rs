@@ -15,7 +15,7 @@ use super::lookups::{self, Lookup};
 use super::main_cf::Given;
 use super::master_settings::Change;
 use super::paths;
-use super::relay;
+use super::relay_login;
 use super::settings::Settings;
 use crate::layout::{POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES};
 use crate::report::Mistake;
@@ -84,7 +84,9 @@ pub fn find(settings: &Settings, site: &Site) -> (UserFiles, Vec<Mistake>) {
             continue;
         }
         paths::wrong(name, value).into_iter().for_each(&mut wrong);
-        relay::wrong_mechanisms(name, value).into_iter().for_each(&mut wrong);
+        relay_login::wrong_mechanisms(name, value)
+            .into_iter()
+            .for_each(&mut wrong);
         lookups.extend(lookups::of(origin, name, value));
         for (kind, path) in references(value) {
             paths.insert(path.into());

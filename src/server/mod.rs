@@ -9,6 +9,7 @@ mod reload;
 pub mod sweep;
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -34,6 +35,9 @@ use crate::system::signals::Asked;
 
 /// The end of a reload: what was reloaded, or why nothing was.
 type Outcome = Result<String, String>;
+
+/// Time between two explanations of log lines: finding the reason costs a conversation with another server.
+const BETWEEN_EXPLANATIONS: Duration = Duration::from_secs(600);
 
 /// A wish for a reload, and where its outcome is awaited, if anywhere.
 type Wish = Option<oneshot::Sender<Outcome>>;
@@ -92,7 +96,7 @@ pub async fn serve(
         tracing::warn!("mailroom reload will not work: {error}");
     }
     spawn_local(answer(questioned, wishes.clone()));
-    spawn_local(understand(meanings, requests.clone()));
+    spawn_local(understand(meanings, requests.clone(), origin.clone()));
     spawn_local(obey(asked, requests.clone(), wishes.clone(), origin.logs.clone()));
     in_force.fingerprints = provisioned.fingerprints;
     let (processes, output) = (origin.processes.clone(), Rc::new(origin.logs.clone()));
@@ -114,7 +118,7 @@ pub async fn serve(
 }
 
 /// What the settings say about the supervisor. `reserved` is the part of the time for a stop that others need.
-pub fn limits(site: &Site, reserved: std::time::Duration) -> Limits {
+pub fn limits(site: &Site, reserved: Duration) -> Limits {
     Limits {
         stop_budget: site.stop_timeout.saturating_sub(reserved),
         on_failure: match site.on_failure {
@@ -186,11 +190,31 @@ async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSen
 }
 
 /// Hands on what the daemons' log lines mean.
-async fn understand(mut meanings: Meanings, requests: UnboundedSender<Request>) {
+async fn understand(mut meanings: Meanings, requests: UnboundedSender<Request>, origin: Origin) {
+    let mut explained: Option<Instant> = None;
     while let Some((service, meaning)) = meanings.recv().await {
-        let _ = requests.send(match meaning {
-            Meaning::ReloadBegins => Request::ReloadBegins(service),
-            Meaning::Reloaded => Request::Reloaded(service),
-        });
+        match meaning {
+            Meaning::ReloadBegins => drop(requests.send(Request::ReloadBegins(service))),
+            Meaning::Reloaded => drop(requests.send(Request::Reloaded(service))),
+            Meaning::NoLogin if explained.is_none_or(|then| then.elapsed() >= BETWEEN_EXPLANATIONS) => {
+                explained = Some(Instant::now());
+                spawn_local(explain(origin.clone(), service, meaning));
+            }
+            Meaning::NoLogin => {}
+        }
+    }
+}
+
+/// Logs why, where a daemon knows.
+async fn explain(origin: Origin, service: &'static str, meaning: Meaning) {
+    let daemon = origin
+        .daemons
+        .iter()
+        .find(|daemon| daemon.log_lines().service == service);
+    let Some(daemon) = daemon else { return };
+    match daemon.explain(meaning, &origin.processes).await {
+        Ok(Some(why)) => tracing::warn!(service, "{why}"),
+        Ok(None) => {}
+        Err(error) => tracing::debug!(service, "{meaning:?} is not explained: {error:#}"),
     }
 }

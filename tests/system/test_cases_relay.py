@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lab import IMAGE, until
+from lab import CLIENT_IMAGE, IMAGE, until
 
 RULES = {
     "open": "/(a/ REJECT\n", "bare": "a REJECT\n", "action": "/^Subject: a/ NONSENSE x\n", "slash": "/a/ REJECT \\\n",
@@ -132,6 +132,37 @@ def test_a_relay_host_on_port_465(lab, client, setting):
                                   "MAILROOM_RELAYHOST_PASSWORD": "relaypass123", **setting})
     send(client, "near", "user@metabuilder.local")
     far.wait_for_mail()
+
+
+# A relay host that wants a login, and offers these mechanisms.
+WANTS_LOGIN = """
+import socketserver
+class Session(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"220 far ESMTP\\r\\n")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            answer = {{b"EHLO": b"250-far\\r\\n250 {offer}", b"QUIT": b"221 bye"}}.get(verb, b"530 5.7.0 log in first")
+            self.wfile.write(answer + b"\\r\\n")
+socketserver.ThreadingTCPServer(("", 2525), Session).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("offer, login, said", [
+    ("AUTH XOAUTH2", True, "it offers XOAUTH2 and no TLS; installed here are"),
+    ("AUTH PLAIN LOGIN", True, "so the password is held back"),
+    ("8BITMIME", True, "it offers no login and no TLS on this port"),
+    ("AUTH PLAIN", False, "wants a login, and there is none: set MAILROOM_RELAYHOST_USERNAME"),
+])
+def test_why_no_login_can_be_made_is_logged(lab, client, offer, login, said):
+    """r8: smtp(8) says at most that no mechanism is available."""
+    far = lab.run(CLIENT_IMAGE, "python3", "-c", WANTS_LOGIN.format(offer=offer), options=["--init", "--network-alias", "far"])
+    far.wait_for(": </dev/tcp/localhost/2525", "the relay host listens")
+    env = {"MAILROOM_RELAYHOST_USERNAME": "me", "MAILROOM_RELAYHOST_PASSWORD": "hunter-22"} if login else {}
+    server = lab.server(alias="asking", env={"POSTFIX_RELAYHOST": "[far]:2525", **env})
+    send(client, "asking", "x@example.org", "y@example.org")
+    line, = server.wait_for_log(said)
+    assert "relay host [far]:2525" in line and "hunter-22" not in server.logs()
 
 
 SEND_LOGGED_IN = """
