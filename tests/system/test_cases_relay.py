@@ -1,6 +1,7 @@
 """Files, tables, rules and relay hosts that settings name, as people have them: what cannot work is refused by name, and
 what can works. Ids are rows of cases/settings.md (s), relay.md (r) and machine.md (m)."""
 
+import ast
 import re
 
 import pytest
@@ -225,3 +226,49 @@ def test_a_search_domain_gets_no_mail(lab, client):
     send(client, "wild", "x@example.net", subject="for gone")
     until(lambda: re.search(r"to=<x@example.net>.*status=(bounced|deferred)", server.logs()), "not delivered")
     assert wild.sh("ls /mail").stdout == ""
+
+
+# What a client sends, and what IMAP and POP3 hand out of it: the README's table "What is changed in a message".
+CHANGED = [
+    (b"Subject: a\0b\r\n\r\nx", [b"Subject: a\r\n"]),
+    (b"Subject: a\rb\r\n\r\nc\rd", [b"Subject: a b\r\n", b"\r\n\r\nc d\r\n"]),
+    (b"Subject: a\r\n\r\nc\nd", [b"\r\n\r\nc\r\nd\r\n"]),
+    (b"From a@b Mon\r\nSubject: a\r\n\r\nx", [b"X-Mailbox-Line: From a@b Mon\r\nSubject: a\r\n"]),
+    (b"Subject: a\r\n\r\nFrom a\r\n>From b", [b"\r\n\r\nFrom a\r\n>From b\r\n"]),
+]
+
+SEND_AND_READ = """
+import imaplib, poplib, socket
+def say(file, line):
+    file.write(line); file.flush()
+    while (answer := file.readline())[3:4] == b"-": pass
+    return answer
+def send(text):
+    file = socket.create_connection(("{host}", 25)).makefile("rwb")
+    for line in [b"", b"EHLO x\\r\\n", b"MAIL FROM:<a@example.org>\\r\\n", b"RCPT TO:<user@metabuilder.local>\\r\\n", b"DATA\\r\\n"]:
+        say(file, line)
+    assert say(file, text + b"\\r\\n.\\r\\n").startswith(b"250 ")
+for text in {texts}: send(text)
+imap = imaplib.IMAP4("{host}"); imap.login("user", "userpass123")
+while int(imap.select()[1][0]) < {count}: pass
+def by_pop(number):
+    pop = poplib.POP3("{host}"); pop.user("user"); pop.pass_("userpass123")
+    return b"\\r\\n".join(pop.retr(number)[1]) + b"\\r\\n"
+print([(imap.fetch(str(n), "BODY.PEEK[]")[1][0][1], by_pop(n)) for n in range(1, {count} + 1)])
+"""
+
+
+def test_what_is_changed_in_a_message(lab, client):
+    """r14, r15"""
+    lab.server(alias="changing")
+    long_header = b"X-Long: " + b"\r\n ".join([b"a" * 900] * 170) + b"\r\n\r\nx"
+    nul = b"Subject: nul\r\n\r\na\0b"
+    texts = [*(text for text, _ in CHANGED), long_header, nul]
+    read = ast.literal_eval(client.python(SEND_AND_READ.format(host="changing", texts=texts, count=len(texts))).stdout)
+    for text, expected in CHANGED:
+        assert any(all(part in imap for part in expected) and imap == pop for imap, pop in read), (text, read)
+    (cut, _), = [pair for pair in read if b"X-Long" in pair[0]]
+    header = cut.partition(b"X-Long")[2].partition(b"\r\nMessage-Id")[0]
+    assert 101_000 < len(header.replace(b"\r\n", b"\n")) <= 102_400
+    (imap, pop), = [pair for pair in read if b"Subject: nul" in pair[0]]
+    assert b"a\x80b" in imap and b"a\0b" in pop
