@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 use tracing::Instrument;
 
+use super::output::complain;
 use super::{EXIT_CONFIG, refuse};
 use crate::control::client;
 use crate::daemons::DAEMONS;
@@ -39,14 +40,14 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
     panics::install_hook();
     processes::drop_inherited_descriptors();
     if let Some(reason) = Rights::gather().refusal() {
-        eprintln!("mailroom: {reason}");
+        complain(reason);
         return Ok(EXIT_CONFIG);
     }
     // Held to the very end: until then something of this server may still run.
     let _only = match only_server() {
         Ok(lock) => lock,
         Err(refusal) => {
-            eprintln!("mailroom: {refusal}");
+            complain(refusal);
             return Ok(EXIT_CONFIG);
         }
     };
