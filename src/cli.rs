@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::output::{complain, print};
 use crate::settings::Environment;
 
 /// Environment variables in, a running mail server out.
@@ -58,7 +59,7 @@ pub fn main(arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Reload => commands::reload::run().into(),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
         Subcommands::HelpEnv { markdown, json } => {
-            print!("{}", commands::help_env::text(markdown, json));
+            print(commands::help_env::text(markdown, json).trim_end());
             ExitCode::SUCCESS
         }
     }
@@ -67,7 +68,7 @@ pub fn main(arguments: Vec<String>, environment: &Environment) -> ExitCode {
 fn code(outcome: anyhow::Result<u8>) -> ExitCode {
     outcome.map_or_else(
         |error| {
-            eprintln!("mailroom: {error:#}");
+            complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         },
         ExitCode::from,

@@ -1,5 +1,6 @@
 //! PID 1 of a mail server container.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -7,7 +8,7 @@ fn main() -> ExitCode {
     if mailroom::is_first()
         && let Err(error) = mailroom::block_signals()
     {
-        eprintln!("mailroom: signals: {error}");
+        let _ = writeln!(std::io::stderr(), "mailroom: signals: {error}");
     }
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let environment = std::env::vars_os()

@@ -15,6 +15,8 @@ pub struct Directory {
     pub owner: Owner,
     /// Its permission bits.
     pub mode: u32,
+    /// A link may stay in its place, wherever that leads: the daemons run all the same.
+    pub optional: bool,
 }
 
 /// A directory in which everything has one owner, whatever an older image, a backup or `cp -r` made of it.
@@ -78,12 +80,23 @@ impl Plan {
         self.files.iter().find(|file| file.path == path)
     }
 
-    /// Adds a directory.
+    /// Adds a directory without which a daemon does not run.
     pub fn directory(&mut self, path: impl Into<PathBuf>, owner: Owner, mode: u32) {
         self.directories.push(Directory {
             path: path.into(),
             owner,
             mode,
+            optional: false,
+        });
+    }
+
+    /// Adds a directory that the daemons can do without.
+    pub fn optional_directory(&mut self, path: impl Into<PathBuf>, owner: Owner, mode: u32) {
+        self.directories.push(Directory {
+            path: path.into(),
+            owner,
+            mode,
+            optional: true,
         });
     }
 

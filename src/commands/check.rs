@@ -1,6 +1,7 @@
 //! `mailroom check`: what is wrong, without starting or changing anything. Root is not needed.
 
 use super::decide;
+use super::output::print;
 use crate::report::Report;
 use crate::settings::Environment;
 
@@ -11,21 +12,21 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         if let Some(expired) = desired.certificate.expired() {
             return Err(Report::of(vec![expired], &desired.secrets).into());
         }
-        println!(
+        print(format_args!(
             "all is well: {} for {}, {} settings beside the defaults, {} files; Postfix and Dovecot accept them",
             site.hostname,
             site.domain,
             notices.given,
             // The list for the health check is written beside the plan.
             desired.plan.files.len() + 1
-        );
-        println!("mynetworks = {}", desired.trust.mynetworks());
+        ));
+        print(format_args!("mynetworks = {}", desired.trust.mynetworks()));
         let of_certificate = desired.certificate.warnings(&site.hostname);
         let unreadable = desired.certificate.unreadable();
         let unreadable = unreadable.map(|path| format!("Not checked: {path}, which only root can read"));
         let notes = notices.notes.iter().chain(&staged.warnings);
         let notes = notes.chain(&of_certificate).chain(&unreadable);
-        notes.for_each(|note| println!("{note}"));
+        notes.for_each(print);
         Ok(())
     })
 }

@@ -1,5 +1,6 @@
 //! What `check` and `render` share: everything decided and checked, nothing done.
 
+use super::output::complain;
 use super::{EXIT_CONFIG, refuse};
 use crate::daemons::DAEMONS;
 use crate::provision::stage::Staged;
@@ -29,7 +30,7 @@ pub(super) fn run(
     });
     let Err(error) = outcome else { return Ok(0) };
     refuse(error).or_else(|error| {
-        eprintln!("mailroom: {error:#}");
+        complain(format_args!("{error:#}"));
         Ok(EXIT_CONFIG)
     })
 }

@@ -4,6 +4,7 @@ pub mod check;
 mod decide;
 pub mod healthcheck;
 pub mod help_env;
+pub mod output;
 pub mod reload;
 pub mod render;
 pub mod run;
@@ -20,11 +21,11 @@ const EXIT_CONFIG: u8 = 78;
 /// do is a sentence.
 fn refuse(error: anyhow::Error) -> anyhow::Result<u8> {
     if let Some(unusable) = error.downcast_ref::<Unusable>() {
-        eprintln!("mailroom: {unusable}");
+        output::complain(unusable);
         return Ok(EXIT_CONFIG);
     }
     let report = error.downcast::<Report>()?;
-    eprintln!("mailroom: {report}");
+    output::complain(&report);
     let is_on_disk = report.0.iter().all(certificates::is_about);
     Ok(if is_on_disk { EXIT_CONFIG } else { EXIT_USAGE })
 }

@@ -1,20 +1,23 @@
 //! `mailroom reload`: has the running server read everything again.
 
+use super::output::{complain, print};
 use crate::control::{Answer, Request, client};
 
 /// Prints what was reloaded, or why nothing was; exit code 0 or 1.
 pub fn run() -> u8 {
     match client::ask(&Request::Reload) {
         Ok(Answer::Done(done)) => {
-            println!("{done}");
+            print(done);
             0
         }
         Ok(Answer::Refused(why)) => {
-            eprintln!("mailroom: reload refused, the running configuration stays in use: {why}");
+            complain(format_args!(
+                "reload refused, the running configuration stays in use: {why}"
+            ));
             1
         }
         Err(error) => {
-            eprintln!("mailroom: {error}");
+            complain(error);
             1
         }
     }

@@ -9,6 +9,7 @@ use anyhow::bail;
 use similar::TextDiff;
 
 use super::decide;
+use super::output::print;
 use crate::layout::{RELAY_LOGIN, USERS_FILE};
 use crate::plan::File;
 use crate::secrets::{HIDDEN, Secrets};
@@ -27,22 +28,22 @@ pub fn run(environment: &Environment, path: Option<&Path>, diff: bool) -> anyhow
             bail!("no such file is written; these are:\n  {}", paths.join("\n  "));
         }
         for file in files {
-            print(file, &desired.secrets, diff, path != Some(&*file.path))?;
+            show(file, &desired.secrets, diff, path != Some(&*file.path))?;
         }
         Ok(())
     })
 }
 
-fn print(file: &File, secrets: &Secrets, diff: bool, named: bool) -> anyhow::Result<()> {
+fn show(file: &File, secrets: &Secrets, diff: bool, named: bool) -> anyhow::Result<()> {
     let path = file.path.display();
     if !diff {
         if named {
-            println!(
+            print(format_args!(
                 "==> {path} ({}:{} {:04o})",
                 file.owner.user, file.owner.group, file.mode
-            );
+            ));
         }
-        println!("{}", shown(&file.path, &String::from_utf8_lossy(&file.bytes), secrets));
+        print(shown(&file.path, &String::from_utf8_lossy(&file.bytes), secrets));
         return Ok(());
     }
     let old = match fs::read(&file.path) {
@@ -51,7 +52,10 @@ fn print(file: &File, secrets: &Secrets, diff: bool, named: bool) -> anyhow::Res
         Err(error) => bail!("{path}: {error}"),
     };
     let mode = fs::metadata(&file.path).map(|there| there.permissions().mode()).ok();
-    print!("{}", difference(file, &old, mode));
+    let difference = difference(file, &old, mode);
+    if !difference.is_empty() {
+        print(difference.trim_end_matches('\n'));
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `mailroom run`, the default: the start and the end of the mail server. What lies between is in `server`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,9 +10,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 use tracing::Instrument;
 
+use super::output::complain;
 use super::{EXIT_CONFIG, refuse};
+use crate::control::client;
 use crate::daemons::DAEMONS;
 use crate::facts::rights::Rights;
+use crate::layout::RUN_DIRECTORY;
 use crate::logs::{Logs, Meanings};
 use crate::provision::volumes::{self, Locked};
 use crate::provision::{self, Desired, Provisioned, Read, commit, desired, provision, read};
@@ -18,6 +23,7 @@ use crate::report::Report;
 use crate::server::sweep::{SWEEP, sweep};
 use crate::server::{self, InForce, Networks, Origin};
 use crate::settings::Environment;
+use crate::system::lock::{self, Attempt, Held};
 use crate::system::panics;
 use crate::system::processes::{self, Processes};
 use crate::system::signals::{self, Asked, Signals};
@@ -34,9 +40,17 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
     panics::install_hook();
     processes::drop_inherited_descriptors();
     if let Some(reason) = Rights::gather().refusal() {
-        eprintln!("mailroom: {reason}");
+        complain(reason);
         return Ok(EXIT_CONFIG);
     }
+    // Held to the very end: until then something of this server may still run.
+    let _only = match only_server() {
+        Ok(lock) => lock,
+        Err(refusal) => {
+            complain(refusal);
+            return Ok(EXIT_CONFIG);
+        }
+    };
     let signals = Signals::register()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -47,6 +61,32 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
     // Threads may still block on standard output; nothing waits for them.
     runtime.shutdown_background();
     code.or_else(refuse)
+}
+
+/// Two servers on one /run would take each other's sockets, pid files and daemons. The second is refused before it has
+/// touched anything; a socket or a lock file that a dead one has left keeps nobody out. Where /run cannot be written,
+/// a later step says so, behind what is wrong with the settings.
+fn only_server() -> Result<Option<Held>, String> {
+    let refusal = |holder: Option<String>| {
+        let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
+        format!(
+            "a server is already running here{holder}: mailroom reload has it read its settings anew, mailroom healthcheck \
+             asks how it is"
+        )
+    };
+    let lock = match lock::attempt(Path::new(RUN_DIRECTORY), &BTreeSet::new()) {
+        Ok(Attempt::InUse(holder)) => return Err(refusal(holder)),
+        Ok(Attempt::Held(mut held)) => {
+            let host = nix::unistd::gethostname().unwrap_or_default();
+            held.sign(&format!("process {} of {}", std::process::id(), host.to_string_lossy()));
+            Some(held)
+        }
+        Ok(Attempt::Ours | Attempt::NoLocks) | Err(_) => None,
+    };
+    if client::is_answered() {
+        return Err(refusal(None));
+    }
+    Ok(lock)
 }
 
 /// Reads; then everything else, which always ends with a sweep and with the last lines of the logs.

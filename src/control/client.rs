@@ -5,6 +5,11 @@ use std::os::unix::net::UnixStream;
 
 use super::{Answer, Request, socket};
 
+/// Whether a server listens. A socket file that a dead one has left refuses connections.
+pub fn is_answered() -> bool {
+    UnixStream::connect(socket()).is_ok()
+}
+
 /// Asks the running PID 1. An error says why it could not be asked.
 pub fn ask(request: &Request) -> Result<Answer, String> {
     let asked = || -> io::Result<Answer> {

@@ -173,20 +173,21 @@ const PRIVATE: Without = Without {
     files: 0,
 };
 
-/// The Maildirs of all accounts, there from the start and not only from the first message on.
+/// The Maildirs of all accounts, there from the start and not only from the first message on. A link in place of one is that
+/// account's trouble alone.
 fn mailboxes(plan: &mut Plan, domain: &str, accounts: &[Account]) {
     plan.directory(MAIL_DIRECTORY, Owner::VMAIL, 0o755);
     for account in accounts {
         let home = account.home(domain);
         if account.domain != domain {
-            plan.directory(Path::new(MAIL_DIRECTORY).join(&account.domain), Owner::VMAIL, 0o700);
+            plan.optional_directory(Path::new(MAIL_DIRECTORY).join(&account.domain), Owner::VMAIL, 0o700);
         }
         for path in [home.clone(), home.join("Maildir")] {
-            plan.directory(path, Owner::VMAIL, 0o700);
+            plan.optional_directory(path, Owner::VMAIL, 0o700);
         }
         plan.tree(home.clone(), Owner::VMAIL, PRIVATE, true);
         for part in ["cur", "new", "tmp"] {
-            plan.directory(home.join("Maildir").join(part), Owner::VMAIL, 0o700);
+            plan.optional_directory(home.join("Maildir").join(part), Owner::VMAIL, 0o700);
         }
     }
 }

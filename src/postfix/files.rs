@@ -38,8 +38,8 @@ const POSTDROP: Owner = Owner {
 };
 
 /// Directories of the queue, as `postfix set-permissions` makes them (postfix-files).
-const PRIVATE_QUEUES: [&str; 12] = [
-    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace", "dev",
+const PRIVATE_QUEUES: [&str; 10] = [
+    "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "trace",
 ];
 
 /// Those that hold messages and what is known of them. What lies in `maildrop` belongs to the user who wrote it.
@@ -120,10 +120,11 @@ fn directories(plan: &mut Plan) {
     plan.directory(queue, Owner::ROOT, 0o755);
     plan.directory(queue.join("pid"), Owner::ROOT, 0o755);
     for name in PRIVATE_QUEUES {
-        let owner = if name == "dev" { Owner::ROOT } else { POSTFIX };
-        let mode = if name == "dev" { 0o755 } else { 0o700 };
-        plan.directory(queue.join(name), owner, mode);
+        plan.directory(queue.join(name), POSTFIX, 0o700);
     }
+    // No program uses them as this image runs Postfix.
+    plan.optional_directory(queue.join("saved"), POSTFIX, 0o700);
+    plan.optional_directory(queue.join("dev"), Owner::ROOT, 0o755);
     for name in MESSAGE_QUEUES {
         plan.tree(queue.join(name), MESSAGES, Without::default(), false);
     }

@@ -5,10 +5,11 @@
 //! children; a process that hangs by its own fault is not seen here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
 
 use crate::system::proc::{self, Stat};
 
@@ -18,7 +19,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Succeeds as soon as no process is seen that has been stopped since the first look; fails when one is at the end of
 /// `patience`. A daemon that is not there is the matter of other probes.
 pub(super) fn run_on(pid_file: &Path, process: &str, patience: Duration) -> io::Result<()> {
-    let Some(main) = main_process(pid_file, process) else {
+    let Some(main) = proc::from_pid_file(pid_file, process).map(Pid::as_raw) else {
         return Ok(());
     };
     let begun = Instant::now();
@@ -32,12 +33,6 @@ pub(super) fn run_on(pid_file: &Path, process: &str, patience: Duration) -> io::
         stopped.retain(|pid, _| now.contains_key(pid));
     }
     Ok(())
-}
-
-fn main_process(pid_file: &Path, process: &str) -> Option<i32> {
-    let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
-    let is_it = Stat::read(pid).is_some_and(|stat| stat.name == process) && proc::is_in_this_container(pid);
-    is_it.then_some(pid)
 }
 
 /// The names of those that are stopped, by their ids.

@@ -15,7 +15,7 @@ use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
 use crate::supervise::service::Service;
-use crate::system::beneath::{self, Link, NoDirectory};
+use crate::system::beneath::Link;
 use crate::system::files::{self, Prepared};
 use crate::system::owners::{self, Repaired};
 
@@ -70,7 +70,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
 /// may have made it.
 fn make_directories(directories: &[Directory]) -> io::Result<Vec<PathBuf>> {
     let mut left_alone: Vec<PathBuf> = Vec::new();
-    for Directory { path, owner, mode } in directories {
+    for Directory { path, owner, mode, .. } in directories {
         if left_alone.iter().any(|link| path.starts_with(link)) {
             continue;
         }
@@ -79,28 +79,11 @@ fn make_directories(directories: &[Directory]) -> io::Result<Vec<PathBuf>> {
         };
         match Link::within(&error) {
             Some(link) => tracing::warn!(path = %path.display(), "Left alone: {link}"),
-            None => return Err(obstacle(error)),
+            None => return Err(error),
         }
         left_alone.push(path.clone());
     }
     Ok(left_alone)
-}
-
-/// A file where a directory belongs may be an mbox, as other images and Debian's own programs make them.
-fn obstacle(error: io::Error) -> io::Error {
-    let Some(NoDirectory { path }) = NoDirectory::within(&error) else {
-        return error;
-    };
-    let what = match beneath::read_text(path) {
-        Ok(text) if text.starts_with("From ") => "an mbox file",
-        Ok(text) if text.is_empty() => "an empty file, perhaps an mbox,",
-        _ => "a file",
-    };
-    let path = path.display();
-    io::Error::other(format!(
-        "{path} is {what} where a directory belongs: move it to another name and start again; mail in it can be imported \
-         then"
-    ))
 }
 
 fn without(trees: Vec<Tree>, left_alone: &[PathBuf]) -> Vec<Tree> {

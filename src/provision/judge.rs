@@ -25,7 +25,8 @@ pub async fn read(
     }
     match objections(&read, processes).await {
         Ok(objections) => report::add(&mut mistakes, objections),
-        Err(_) => {
+        Err(error) => {
+            tracing::debug!("Not judged: {}", read.secrets.hide(&format!("{error:#}")));
             if let Some(last) = mistakes.last_mut() {
                 last.reason
                     .push_str("; what the daemons' own programs say of all else is not known before this is right");

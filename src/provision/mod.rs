@@ -12,6 +12,7 @@ pub mod commit;
 pub mod desired;
 mod judge;
 pub mod notices;
+mod obstacles;
 pub mod read;
 pub mod stage;
 pub mod volumes;

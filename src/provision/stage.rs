@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 
 use super::desired::Desired;
+use super::obstacles;
 use crate::daemon::{Built, Checker, Findings};
 use crate::health;
 use crate::plan::File;
@@ -25,6 +26,7 @@ pub struct Staged {
 
 /// Checks everything, in a scratch directory below `parent`.
 pub async fn stage(desired: &Desired, parent: &Path, processes: &Processes) -> anyhow::Result<Staged> {
+    obstacles::look(&desired.plan.directories)?;
     let staging = Staging::below(parent)?;
     for file in &desired.plan.files {
         let path = file.path.display().to_string();

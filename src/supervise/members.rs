@@ -3,8 +3,6 @@
 //! They are those of the main process's session or process group, also once it is gone itself. One that has left both
 //! is not found.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -19,13 +17,6 @@ use crate::system::proc::{self, Stat};
 const GRACE: Duration = Duration::from_millis(500);
 /// A process that ends may have handed its last words to another, which ends with the next: time to pass them on.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-
-/// The process that a pid file names, if it is alive, in this container, and has that name.
-pub fn from_pid_file(path: &Path, name: &str) -> Option<Pid> {
-    let pid: i32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-    let stat = Stat::read(pid)?;
-    (stat.is_alive() && stat.name == name && proc::is_in_this_container(pid)).then(|| Pid::from_raw(pid))
-}
 
 /// The live processes that descend from a daemon's main process: they share its session or its process group, also
 /// once it is gone.
@@ -96,22 +87,4 @@ async fn end_those(main: Pid, chosen: impl Fn(&str) -> bool) -> bool {
         let _ = timeout(GRACE, gone()).await;
     }
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pid_file_with_another_process_names_nobody() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), format!("{:>32}\n", std::process::id())).unwrap();
-        let me = Stat::read(std::process::id().cast_signed()).unwrap();
-        assert_eq!(
-            from_pid_file(file.path(), &me.name).map(Pid::as_raw),
-            Some(std::process::id().cast_signed())
-        );
-        assert_eq!(from_pid_file(file.path(), "master"), None);
-        assert_eq!(from_pid_file(Path::new("/nonexistent"), "master"), None);
-    }
 }

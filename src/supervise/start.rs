@@ -49,7 +49,7 @@ impl Supervisor {
             if let Some(earlier) = earlier {
                 members::end(earlier, &service.stop_order).await;
             }
-            if let Some(pid) = members::from_pid_file(&service.pid_file, service.process) {
+            if let Some(pid) = proc::from_pid_file(&service.pid_file, service.process) {
                 return report.send(What::Found(pid));
             }
             match prepare(&service, &processes).await {
@@ -171,7 +171,7 @@ impl Supervisor {
             async move {
                 loop {
                     sleep(ADOPTION_POLL).await;
-                    if let Some(pid) = members::from_pid_file(&service.pid_file, service.process) {
+                    if let Some(pid) = proc::from_pid_file(&service.pid_file, service.process) {
                         return report.send(What::Found(pid));
                     }
                 }

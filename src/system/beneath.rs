@@ -31,7 +31,8 @@ const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEX
 pub struct Link {
     path: PathBuf,
     target: PathBuf,
-    leads_nowhere: bool,
+    /// Whether a directory is there; nothing where nothing is there.
+    is_directory: Option<bool>,
 }
 
 impl Link {
@@ -39,15 +40,24 @@ impl Link {
     pub fn within(error: &io::Error) -> Option<&Link> {
         error.get_ref()?.downcast_ref()
     }
+
+    /// Whether a program that follows it finds a directory.
+    pub fn leads_to_a_directory(&self) -> bool {
+        self.is_directory == Some(true)
+    }
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, target) = (self.path.display(), self.target.display());
-        let nowhere = if self.leads_nowhere { ", which is not there" } else { "" };
+        let but = match self.is_directory {
+            None => ", which is not there",
+            Some(false) => ", which is no directory",
+            Some(true) => "",
+        };
         write!(
             f,
-            "{path} is a link to {target}{nowhere}: links on a volume are not followed; put the directory itself there"
+            "{path} is a link to {target}{but}: links on a volume are not followed; put the directory itself there"
         )
     }
 }
@@ -261,7 +271,9 @@ fn is_on_volume(directory: &Path) -> bool {
 fn refused(directory: &impl AsFd, path: PathBuf, target: PathBuf) -> io::Error {
     let name = path.file_name().unwrap_or_default();
     io::Error::other(Link {
-        leads_nowhere: fstatat(directory, name, AtFlags::empty()).is_err(),
+        is_directory: fstatat(directory, name, AtFlags::empty())
+            .ok()
+            .map(|there| is(&there, SFlag::S_IFDIR)),
         path,
         target,
     })
@@ -288,6 +300,7 @@ mod tests {
         let said = Link::within(&error).unwrap().to_string();
         let (from, to) = (link.display(), elsewhere.path().display());
         assert!(said.starts_with(&format!("{from} is a link to {to}: ")), "{said}");
+        assert!(Link::within(&error).unwrap().leads_to_a_directory());
         assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
         assert!(Link::within(&Place::directory(&link).unwrap_err()).is_some());
         assert!(read_text(&link.join("x")).is_err());
@@ -295,6 +308,11 @@ mod tests {
         symlink("nowhere", &link).unwrap();
         let error = Place::made(&link).unwrap_err().to_string();
         assert!(error.contains("is a link to nowhere, which is not there: "), "{error}");
+        fs::remove_file(&link).unwrap();
+        symlink("/etc/hosts", &link).unwrap();
+        let error = Place::made(&link).unwrap_err();
+        let refused = Link::within(&error).unwrap();
+        assert!(!refused.leads_to_a_directory() && refused.to_string().contains("/etc/hosts, which is no directory: "));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod beneath;
 pub mod files;
+pub mod lock;
 pub mod owners;
 pub mod panics;
 pub mod pidfd;

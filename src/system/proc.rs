@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
@@ -51,6 +51,13 @@ impl Stat {
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
+}
+
+/// The process that a pid file names, if it is alive, in this container, and has that name.
+pub fn from_pid_file(path: &Path, name: &str) -> Option<Pid> {
+    let pid: i32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    let stat = Stat::read(pid)?;
+    (stat.is_alive() && stat.name == name && is_in_this_container(pid)).then(|| Pid::from_raw(pid))
 }
 
 /// All processes that can be seen: in a PID namespace that is shared, those of other containers too.
@@ -221,6 +228,16 @@ mod tests {
             ("a) b (c", 1, 5, 6)
         );
         assert_eq!(Stat::parse("7 (a"), None);
+    }
+
+    #[test]
+    fn a_pid_file_with_another_process_names_nobody() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), format!("{:>32}\n", std::process::id())).unwrap();
+        let me = Stat::read(Pid::this().as_raw()).unwrap();
+        assert_eq!(from_pid_file(file.path(), &me.name), Some(Pid::this()));
+        assert_eq!(from_pid_file(file.path(), "master"), None);
+        assert_eq!(from_pid_file(Path::new("/nonexistent"), "master"), None);
     }
 
     #[test]

@@ -106,3 +106,20 @@ def test_row_19_masks_do_not_reveal(checker):
                         "MAILROOM_RELAYHOST_PASSWORD=postfix", "/usr/local/bin/mailroom", "render")
     assert "myhostname = postfix.metabuilder.local\n" in done.stdout
     assert "postfix:<hidden>\n" in done.stdout and "postfix:postfix\n" not in done.stdout
+
+
+@pytest.mark.parametrize("command, code", [("help-env", 141), ("help-env --json", 141), ("check", 141), ("render", 141),
+                                           ("healthcheck", 141), ("--help", 0), ("--version", 0)])
+def test_a_reader_that_has_gone(checker, command, code):
+    """The command ends without a word, with the code that other Unix programs have then."""
+    # Only when echo fails, nothing is at the other end any more.
+    script = "trap '' PIPE; { while echo x; do :; done 2>/dev/null; mailroom %s; echo \"code $?\" >&2; } | :"
+    assert checker.sh(script % command).stderr == f"code {code}\n"
+    # On standard error alone, the exit code is the command's own.
+    script = "trap '' PIPE; { while echo x; do :; done 2>/dev/null; POSTFIX_X=y mailroom check 2>&1; echo $? >/tmp/code; } | :"
+    assert checker.sh(f"{script}; cat /tmp/code").stdout == "64\n"
+
+
+def test_a_standard_output_that_is_full(checker):
+    done = checker.sh("mailroom help-env >/dev/full", check=False)
+    assert done.returncode == 74 and done.stderr == "mailroom: standard output: No space left on device (os error 28)\n"

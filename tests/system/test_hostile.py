@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import docker, name, run_once, until
+from lab import IMAGE, docker, name, run_once, until
 
 # Owner, mode and content of all that is not on a volume and that no daemon writes.
 LISTING = r"""
@@ -77,6 +77,39 @@ ln -s ../nowhere /v/admin/Maildir/cur; chown -Rh 5000:5000 /v""")
         assert logs.count(f"Left alone: {path} is a link to {target}") == 1, logs
     assert server.sh("stat -c %U:%a /usr/local/bin /usr/local/bin/mailroom; stat -c %U /opt; ls -d /opt/x", check=False).stdout == (
         "root:755\nroot:755\nroot\n")
+
+
+QUEUE = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop", "pid", "private",
+         "public", "trace"]
+
+
+def test_a_link_to_nowhere_in_place_of_a_queue(lab):
+    """A daemon would fail at each start: refused before anything changes, by check as by a start, which names it."""
+    container = lab.run(IMAGE, "infinity", options=["--entrypoint", "sleep", "--init", "--no-healthcheck",
+                                                    "-v", f"{lab.volume()}:/var/spool/postfix", "-v", "/var/mail"])
+    for directory in QUEUE:
+        for target, what in [("/nowhere", "which is not there"), ("/etc/hosts", "which is no directory")]:
+            path = f"/var/spool/postfix/{directory}"
+            container.sh(f"rm -rf {path}; ln -s {target} {path}")
+            for command in ["check", "run"] if directory in ("active", "pid") else ["check"]:
+                done = container.exec("mailroom", command, check=False)
+                said = done.stderr if command == "check" else done.stdout
+                assert done.returncode == 78 and f"{path} is a link to {target}, {what}: " in said, done
+                assert said.count(path) == 1 and "ready" not in said, said
+        container.sh(f"rm {path}")
+    for path in ["/var/spool/postfix/dev", "/var/spool/postfix/saved", "/var/mail/user"]:
+        container.sh(f"rm -rf {path}; ln -s /nowhere {path}")
+        done = container.exec("mailroom", "check", check=False)
+        assert done.returncode == 0, done
+
+
+def test_a_reload_sees_a_link_to_nowhere(lab):
+    """The running server goes on; the command says why."""
+    server = lab.server(alias=name("relink"), options=["-v", f"{lab.volume()}:/var/spool/postfix"])
+    server.sh("cd /var/spool/postfix && rmdir trace && ln -s /nowhere trace")
+    done = server.exec("mailroom", "reload", check=False)
+    assert done.returncode == 1 and "/var/spool/postfix/trace is a link to /nowhere" in done.stderr, done
+    server.wait_until_healthy()
 
 
 @pytest.mark.parametrize("make, what", [("printf 'From a Thu Jan  1\\n\\nx\\n' >/v/user", "an mbox file"),
