@@ -1,6 +1,8 @@
 """Words of the environment as people have them: each is understood, or refused with what is wrong with it and what to do. The
 numbers are the rows of the list of cases; a row without one is a brother."""
 
+import re
+
 import pytest
 
 from test_configuration import check, report
@@ -103,3 +105,51 @@ def test_row_19_masks_do_not_reveal(checker):
                         "MAILROOM_RELAYHOST_PASSWORD=postfix", "/usr/local/bin/mailroom", "render")
     assert "myhostname = postfix.metabuilder.local\n" in done.stdout
     assert "postfix:<hidden>\n" in done.stdout and "postfix:postfix\n" not in done.stdout
+
+
+@pytest.fixture
+def drop_in(checker):
+    """Writes a drop-in file, which ends with the test."""
+    written = []
+
+    def write(directory, text):
+        path = f"/etc/mailroom/{directory}/10.cf"
+        checker.sh(f"mkdir -p /etc/mailroom/{directory}")
+        checker.exec("tee", path, input=text)
+        written.append(path)
+        return path
+
+    yield write
+    for path in written:
+        checker.exec("rm", path)
+
+
+UNSEEN = [("\ufeffa b\n", 1, "byte-order mark"), ("a b\nc\0d e\n", 2, "NUL byte")]
+
+
+@pytest.mark.parametrize("text,line,said", UNSEEN)
+@pytest.mark.parametrize("variable", [
+    "POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmdb:", "POSTFIX_VIRTUAL_ALIAS_MAPS=hash:", "POSTFIX_TRANSPORT_MAPS=texthash:",
+    "POSTFIX_RELAY_RECIPIENT_MAPS=btree:", "POSTFIX_HEADER_CHECKS=regexp:", "POSTFIX_BODY_CHECKS=pcre:",
+    "POSTFIX_SMTPD_CLIENT_RESTRICTIONS=check_client_access cidr:", "POSTFIX_RELAY_DOMAINS=", "POSTFIX_MYNETWORKS=",
+    "MAILROOM_MASTER_SMTP_INET_SMTPD_CLIENT_RESTRICTIONS=check_client_access cidr:", "POSTFIX_smtp_tls_CAfile="])
+def test_row_4_letters_that_no_editor_shows(checker, variable, text, line, said):
+    checker.exec("tee", "/tmp/unseen", input=text)
+    done = check(checker, f"{variable}/tmp/unseen")
+    assert done.returncode == 64, done.stdout
+    reason = report(done.stderr)[variable.split("=")[0]]
+    assert f"/tmp/unseen:{line}: " in reason and said in reason, done.stderr
+
+
+@pytest.mark.parametrize("text,line,said", UNSEEN)
+@pytest.mark.parametrize("directory", ["main.cf.d", "master.cf.d", "dovecot.d"])
+def test_row_4_drop_ins(checker, drop_in, directory, text, line, said):
+    path = drop_in(directory, text)
+    done = check(checker)
+    assert done.returncode == 64 and re.search(rf"{path}:{line}: \n      .*{said}", done.stderr), done.stderr
+
+
+def test_row_4_an_empty_table_has_no_login(checker):
+    checker.exec("tee", "/tmp/empty-logins", input="")
+    done = check(checker, "POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmdb:/tmp/empty-logins", "POSTFIX_RELAYHOST=[sink]:587")
+    assert done.returncode == 0 and "holds no login for the relay host" in done.stdout, done.stdout + done.stderr
