@@ -51,6 +51,9 @@ impl Kind {
         let list = matches!(self, Kind::Networks).then(|| words::on_one_line(text));
         let text = list.as_deref().unwrap_or(words::tidy(text));
         one_line(text)?;
+        if matches!(self, Kind::Hosts | Kind::Networks | Kind::RelayHost) && words::means_none(text) {
+            return Err(words::LEAVE_EMPTY.to_owned());
+        }
         match self {
             Kind::Boolean => boolean(text),
             Kind::Integer => integer(text),
@@ -217,9 +220,6 @@ fn relay_host(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    if words::means_none(text) {
-        return Err(format!("{text} would be looked up as a host: leave it empty for none"));
-    }
     relay_host::canonical(text)
 }
 
@@ -300,6 +300,8 @@ mod tests {
             Ok("smtp, mail.example.org, *.example.net, ::1".into())
         );
         assert_eq!(Kind::Hosts.canonical(" "), Ok(String::new()));
+        assert_eq!(refused(Kind::Hosts, "null"), words::LEAVE_EMPTY);
+        assert_eq!(refused(Kind::Networks, "none"), words::LEAVE_EMPTY);
         assert!(refused(Kind::Hosts, "a, b_c").contains(r#""b_c" is neither"#));
     }
 

@@ -33,6 +33,13 @@ WRONG = [
     ("7", "POSTFIX_RELAYHOST=[False]:587", "leave it empty for none"),
     ("7", "POSTFIX_SMTP_FALLBACK_RELAY=null", "leave it empty for none"),
     ("7", "POSTFIX_CONTENT_FILTER=none", "leave it empty for none"),
+    ("7", "MAILROOM_CERTIFICATE_NAMES=null", "leave it empty for none"),
+    ("7", "POSTFIX_MYNETWORKS=none", "leave it empty for none"),
+    ("7", "POSTFIX_SMTP_SASL_PASSWORD_MAPS=none", "leave it empty for none"),
+    ("7", "POSTFIX_RELAY_DOMAINS=false", "leave it empty for none"),
+    ("7", "POSTFIX_SMTPD_PROXY_FILTER=off", "leave it empty for none"),
+    ("7", "POSTFIX_SMTP_BIND_ADDRESS=none", "leave it empty for none"),
+    ("7", "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER=none", "leave it empty for none"),
     ("10", "POSTFIX_MYDESTINATION=example.org", "is decided by mailroom"),
     ("13", 'POSTFIX_SMTPD_BANNER="$myhostname ESMTP"', "quotes"),
     ("13", 'POSTFIX_MYORIGIN="example.org"', "quotes"),
@@ -98,6 +105,24 @@ def test_secret_files(checker, row, content, said):
                  "POSTFIX_RELAYHOST=[sink]:25")
     assert done.returncode == 64 and "hunter" not in done.stderr, done.stderr
     assert said in report(done.stderr)["MAILROOM_RELAYHOST_PASSWORD_FILE"], done.stderr
+
+
+@pytest.mark.parametrize("word", ["False", "null", "none", "no", "off", "-"])
+def test_row_7_words_in_place_of_a_login(checker, word):
+    """A password of a file is taken as it is; nobody has such a user's name."""
+    relay = "POSTFIX_RELAYHOST=[sink]:25"
+    done = check(checker, relay, f"MAILROOM_RELAYHOST_USERNAME={word}", "MAILROOM_RELAYHOST_PASSWORD=hunter22")
+    said = report(done.stderr)
+    assert done.returncode == 64 and "leave it empty for none" in said["MAILROOM_RELAYHOST_USERNAME"], done.stderr
+    done = check(checker, relay, f"MAILROOM_RELAYHOST_USERNAME={word}", f"MAILROOM_RELAYHOST_PASSWORD={word}")
+    said = report(done.stderr)
+    assert done.returncode == 64 and "MAILROOM_RELAYHOST_USERNAME" in said, done.stderr
+    assert "leave it empty, or name a file by MAILROOM_RELAYHOST_PASSWORD_FILE" in said["MAILROOM_RELAYHOST_PASSWORD"], done.stderr
+    checker.exec("tee", "/tmp/word", input=f"{word}\n")
+    done = check(checker, relay, "MAILROOM_RELAYHOST_USERNAME_FILE=/tmp/word", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/word")
+    assert done.returncode == 64 and list(report(done.stderr)) == ["MAILROOM_RELAYHOST_USERNAME"], done.stderr
+    done = check(checker, relay, "MAILROOM_RELAYHOST_USERNAME=me", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/word")
+    assert done.returncode == 0, done.stderr
 
 
 def test_row_19_masks_do_not_reveal(checker):
