@@ -11,6 +11,16 @@ RIGHT = [
     ("10", "POSTFIX_mydestination="),
     ("10", "POSTFIX_VIRTUAL_TRANSPORT=virtual"),
     ("10", "DOVECOT_LISTEN=*"),
+    ("10", "DOVECOT_MAIL_HOME=/var/mail/%{user | username}"),
+    ("10", "DOVECOT_SSL_SERVER_KEY_FILE=/etc/dovecot/certs/dovecot.key"),
+    ("10", "DOVECOT_FIRST_VALID_UID=5000"),
+    ("10", "DOVECOT_AUTH_ALLOW_CLEARTEXT=no"),
+    ("10", "DOVECOT_LOGIN_TRUSTED_NETWORKS="),
+    ("10", "DOVECOT_LISTEN=*,\n::\n", "POSTFIX_INET_PROTOCOLS=all"),
+    ("10", "DOVECOT_RECIPIENT_DELIMITER=-", "POSTFIX_RECIPIENT_DELIMITER=-"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_MYDESTINATION="),
+    ("10", "MAILROOM_MASTER_SUBMISSION_INET_SMTPD_SASL_TYPE=dovecot"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_SMTPD_TLS_CERT_FILE=/etc/dovecot/certs/dovecot.crt"),
     ("11", "POSTFIX_MAILBOX_SIZE_LIMIT="),
     ("11", "POSTFIX_BIFF="),
     ("11", "POSTFIX_MAX_IDLE="),
@@ -24,6 +34,10 @@ RIGHT = [
     ("20", "POSTFIX_MYHOSTNAME=mail.example.org."),
     ("22", "POSTFIX_MYNETWORKS=10.0.0.0/8\n192.168.0.0/16\n"),
     ("22", "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS=permit_mynetworks,\n  reject_unauth_destination\n"),
+    ("22", "DOVECOT_MAIL_PLUGINS=acl\nquota\n"),
+    ("22", "DOVECOT_PROTOCOLS=imap\n  lmtp\n"),
+    ("22", "DOVECOT_PROTOCOL__IMAP__MAIL_PLUGINS=\n  acl\n  quota\n"),
+    ("22", "DOVECOT_AUTH_MECHANISMS=plain\nlogin"),
     ("28", "MAILROOM_MASTER_SUBMISSION_INET=off", "MAILROOM_MASTER_SUBMISSIONS_INET=off"),
 ]
 
@@ -41,6 +55,9 @@ WRONG = [
     ("7", "POSTFIX_SMTP_BIND_ADDRESS=none", "leave it empty for none"),
     ("7", "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER=none", "leave it empty for none"),
     ("10", "POSTFIX_MYDESTINATION=example.org", "is decided by mailroom"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_MYDESTINATION=example.org", "is decided by mailroom"),
+    ("10", "DOVECOT_PROTOCOL__IMAP__AUTH_ALLOW_CLEARTEXT=no", "is decided by mailroom"),
+    ("22", "DOVECOT_SSL_CIPHER_LIST=HIGH\nLOW", "must be one line"),
     ("13", 'POSTFIX_SMTPD_BANNER="$myhostname ESMTP"', "quotes"),
     ("13", 'POSTFIX_MYORIGIN="example.org"', "quotes"),
     ("13", 'POSTFIX_SMTPD_RELAY_RESTRICTIONS="permit_mynetworks, reject"', "quotes"),
@@ -145,8 +162,19 @@ def drop_in(checker):
         return path
 
     yield write
-    for path in written:
-        checker.exec("rm", path)
+    checker.exec("rm", *set(written))
+
+
+def test_row_10_a_drop_in_that_sets_what_is_set_anyway(checker, drop_in):
+    """Behind the filters Dovecot would warn of such a line."""
+    path = drop_in("dovecot.d", "auth_allow_cleartext = no\nmail_driver = maildir\nlisten = *\nmail_debug = yes\n")
+    done = check(checker)
+    assert done.returncode == 0, done.stderr
+    copy = checker.exec("env", "-i", "/usr/local/bin/mailroom", "render", "/run/mailroom/dovecot/conf.d/10.cf").stdout
+    assert copy == "\n\n\nmail_debug = yes\n\n", copy
+    drop_in("dovecot.d", "mail_driver = mbox\n")
+    done = check(checker)
+    assert done.returncode == 64 and f"{path}:1: mail_driver = mbox" in done.stderr, done.stderr
 
 
 UNSEEN = [("\ufeffa b\n", 1, "byte-order mark"), ("a b\nc\0d e\n", 2, "NUL byte")]
