@@ -244,8 +244,21 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Other names of UTC, links to Etc/UTC. A zone file that docker mounts at /etc/localtime lies where that link leads: at
+/// Etc/UTC. Nothing reads a file for UTC itself.
+const UTC: [&str; 8] = [
+    "UTC",
+    "Etc/UTC",
+    "Etc/UCT",
+    "Etc/Universal",
+    "Etc/Zulu",
+    "UCT",
+    "Universal",
+    "Zulu",
+];
+
 fn time_zone(text: &str) -> Result<String, String> {
-    if text.is_empty() || text == "UTC" {
+    if text.is_empty() || UTC.iter().any(|name| name.eq_ignore_ascii_case(text)) {
         return Ok("UTC".to_owned());
     }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
@@ -340,7 +353,13 @@ mod tests {
 
     #[test]
     fn time_zones_are_called_by_their_own_names() {
-        for (given, own) in [("europe/berlin", "Europe/Berlin"), ("utc", "UTC"), ("", "UTC")] {
+        for (given, own) in [
+            ("europe/berlin", "Europe/Berlin"),
+            ("utc", "UTC"),
+            ("", "UTC"),
+            ("Etc/UTC", "UTC"),
+            ("etc/zulu", "UTC"),
+        ] {
             assert_eq!(Kind::TimeZone.canonical(given), Ok(own.into()));
         }
         assert!(refused(Kind::TimeZone, "Europe/Berln").ends_with("did you mean Europe/Berlin?"));

@@ -2,9 +2,11 @@
 numbers are the rows of the list of cases; a row without one is a brother."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lab import WORK, name, run_once
 from test_configuration import check, report
 
 RIGHT = [
@@ -165,6 +167,37 @@ def drop_in(checker):
     checker.exec("rm", *set(written))
 
 
+INTERNAL_DATE = """
+import imaplib, smtplib, sys
+smtplib.SMTP(sys.argv[1], 25).sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+imap = imaplib.IMAP4(sys.argv[1])
+imap.login("user", "userpass123")
+imap.select("INBOX")
+while imap.noop() and imap.search(None, "ALL")[1] == [b""]:
+    pass
+print(imap.fetch("1", "(INTERNALDATE BODY[HEADER])")[1])
+"""
+
+
+@pytest.mark.parametrize("env", [{}, {"TZ": "Etc/UTC"}, {"TZ": "UTC"}], ids=str)
+def test_row_21_a_zone_file_mounted_at_localtime(lab, client, env):
+    """docker follows the link at /etc/localtime and puts the file in place of Etc/UTC: one offset everywhere all the same."""
+    zone = WORK / name("kolkata")
+    run_once("--entrypoint", "cp", "-v", f"{WORK}:{WORK}", command=["/usr/share/zoneinfo/Asia/Kolkata", str(zone)])
+    server = lab.server(alias="kolkata", env=env, options=["-v", f"{zone}:/etc/localtime:ro"])
+    assert "+0530" in server.sh("TZ=Etc/UTC date +%z").stdout, "the mount lies where the link leads"
+    mail = client.exec("python3", "-c", INTERNAL_DATE, "kolkata").stdout
+    assert "+0530" not in mail and mail.count("+0000") >= 2, mail
+    now, stamps = datetime.now(UTC).replace(tzinfo=None), []
+    for line in server.logs().splitlines():
+        is_own = line.startswith("[POSTFIX] ")
+        stamp, form = (line[10:29], "%Y-%m-%d %H:%M:%S") if is_own else (f"{now.year} {line[:15]}", "%Y %b %d %H:%M:%S")
+        stamps.append(datetime.strptime(stamp, form))
+    wrong = [stamp for stamp in stamps if abs(stamp - now) > timedelta(minutes=10)]
+    assert len(stamps) > 5 and wrong == [], server.logs()
+    assert all(f" {each}" in server.logs() for each in ["postfix/smtpd[", "dovecot: imap"]), server.logs()
+
+
 def test_row_10_a_drop_in_that_sets_what_is_set_anyway(checker, drop_in):
     """Behind the filters Dovecot would warn of such a line."""
     path = drop_in("dovecot.d", "auth_allow_cleartext = no\nmail_driver = maildir\nlisten = *\nmail_debug = yes\n")
@@ -206,3 +239,17 @@ def test_row_4_an_empty_table_has_no_login(checker):
     checker.exec("tee", "/tmp/empty-logins", input="")
     done = check(checker, "POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmdb:/tmp/empty-logins", "POSTFIX_RELAYHOST=[sink]:587")
     assert done.returncode == 0 and "holds no login for the relay host" in done.stdout, done.stdout + done.stderr
+
+
+def test_row_28_mail_without_the_ports_of_mail_clients(lab, client):
+    """It starts, is healthy, and takes mail on port 25."""
+    off = {f"MAILROOM_MASTER_{each}_INET": "off" for each in ["SUBMISSION", "SUBMISSIONS"]}
+    server = lab.server(alias="port25", env=off)
+    client.python("""
+import smtplib
+smtplib.SMTP("port25", 25).sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+""")
+    server.wait_for_mail()
+    ports = server.sh("netstat -tln").stdout
+    assert ":25 " in ports and ":587 " not in ports and ":465 " not in ports, ports
+    assert "degraded" not in server.exec("/healthcheck").stdout
