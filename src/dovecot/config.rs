@@ -1,14 +1,15 @@
 //! dovecot.conf: the template, then the settings of the environment, then the drop-in files.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::settings::{DovecotSetting, Settings};
+use super::settings::{DovecotSetting, Settings, unquoted};
 use super::{drop_in, refused_file, state_directory};
 use crate::daemon::Basis;
-use crate::layout::{AUTH_SOCKET, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
-use crate::settings::DropIn;
+use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
+use crate::settings::{DropIn, Values};
 use crate::site::Protocols;
 use crate::templates;
 
@@ -30,31 +31,91 @@ struct Config<'a> {
     delimiter: String,
 }
 
+impl Config<'_> {
+    /// What is the same everywhere.
+    fn new() -> Config<'static> {
+        Config {
+            hostname: "",
+            domain: "",
+            listen: "",
+            state_directory: state_directory(),
+            mail_directory: MAIL_DIRECTORY,
+            vmail_uid: VMAIL_UID,
+            users: USERS_FILE,
+            refused: None,
+            trusted: Vec::new(),
+            certificate: CERTIFICATE,
+            key: KEY,
+            auth_socket: AUTH_SOCKET,
+            lmtp_socket: LMTP_SOCKET,
+            delimiter: String::new(),
+        }
+    }
+}
+
+fn filled(values: &Config) -> anyhow::Result<String> {
+    templates::render("dovecot.conf", include_str!("../../templates/dovecot.conf"), values)
+}
+
+/// For the words of `POSTFIX_INET_PROTOCOLS`.
+fn listens(protocols: &str) -> &'static str {
+    match protocols {
+        "ipv6" => "::",
+        "all" => "*, ::",
+        _ => "*",
+    }
+}
+
+/// What the template says at the top: settings by their names.
+#[derive(Debug, Default)]
+pub(super) struct Written(BTreeMap<String, String>);
+
+impl Written {
+    /// For these variables of the table.
+    pub(super) fn of(values: &Values) -> anyhow::Result<Written> {
+        let value = |name: &str| values.entry(name).map_or("", |entry| entry.canonical.as_str());
+        let text = filled(&Config {
+            hostname: value("POSTFIX_MYHOSTNAME"),
+            domain: value("POSTFIX_MYDOMAIN"),
+            listen: listens(value("POSTFIX_INET_PROTOCOLS")),
+            delimiter: delimiter(value("POSTFIX_RECIPIENT_DELIMITER")),
+            ..Config::new()
+        })?;
+        let lines = text.lines().filter(|line| !line.starts_with([' ', '#']));
+        let settings = lines.filter_map(|line| line.split_once(" = "));
+        Ok(Written(
+            settings
+                .map(|(name, value)| (name.to_owned(), unquoted(value)))
+                .collect(),
+        ))
+    }
+
+    /// Whether a setting at the top has this value anyway; one that is not written has none.
+    pub(super) fn has(&self, name: &str, value: &str) -> bool {
+        self.0.get(name).map_or("", String::as_str) == value
+    }
+}
+
 /// The whole file.
 pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<String> {
     let (site, trust) = (basis.site, basis.trust);
     let (certificate, key) = basis.facts.certificate.paths();
-    let values = Config {
+    let listen = match site.protocols {
+        Protocols::Ipv4 => "ipv4",
+        Protocols::Ipv6 => "ipv6",
+        Protocols::All => "all",
+    };
+    let mut text = filled(&Config {
         hostname: &site.hostname,
         domain: &site.domain,
-        listen: match site.protocols {
-            Protocols::Ipv4 => "*",
-            Protocols::Ipv6 => "::",
-            Protocols::All => "*, ::",
-        },
-        state_directory: state_directory(),
-        mail_directory: MAIL_DIRECTORY,
-        vmail_uid: VMAIL_UID,
-        users: USERS_FILE,
+        listen: listens(listen),
         refused: (!trust.itself).then(refused_file),
         trusted: trust.cidrs().iter().map(ToString::to_string).collect(),
         certificate,
         key,
-        auth_socket: AUTH_SOCKET,
-        lmtp_socket: LMTP_SOCKET,
         delimiter: delimiter(&site.recipient_delimiter),
-    };
-    let mut text = templates::render("dovecot.conf", include_str!("../../templates/dovecot.conf"), &values)?;
+        ..Config::new()
+    })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {
         text.push_str(OWN_SETTINGS);
         text.extend(settings.given.iter().map(DovecotSetting::lines));

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod lists;
 mod log_lines;
 mod old_names;
 mod probes;

@@ -1,7 +1,8 @@
 //! `DOVECOT_<SETTING>`, with `__` between the levels of nested ones: `DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL`.
 //! Files in `dovecot.d` hold settings as dovecot.conf does, and come last.
 
-use super::old_names;
+use super::config::Written;
+use super::{lists, old_names};
 use crate::daemon::{Configured, Grammar};
 use crate::report::Mistake;
 use crate::secrets;
@@ -62,25 +63,17 @@ impl Grammar for Shapes {
 
 /// Reads all that is Dovecot's.
 fn settings(reader: &mut Reader) -> Settings {
-    let mut settings = Settings {
-        given: Vec::new(),
-        files: reader.files(DROP_IN_DIRECTORY).to_vec(),
-    };
+    let written = Written::of(reader.values()).unwrap_or_default();
+    let mut settings = Settings::default();
     for other in reader.others(PREFIX) {
-        let value = words::tidy(&other.value);
-        if is_written(&other.rest, value, reader) {
-            continue;
-        }
-        let read = kind::one_line(value)
-            .and_then(|()| words::without_quotes(value))
-            .and_then(|()| read(&reader.origin(&other.name), &other.rest, &other.value))
-            .and_then(|setting| settings.add(setting));
+        let read = read(&reader.origin(&other.name), &other.rest, &other.value, &written)
+            .and_then(|setting| setting.map_or(Ok(()), |setting| settings.add(setting)));
         if let Err(reason) = read {
             reader.mistake(&other.name, reason);
         }
     }
-    for file in &settings.files {
-        for mistake in decided_settings(file) {
+    for file in reader.files(DROP_IN_DIRECTORY).to_vec() {
+        for mistake in decided_settings(&file, &written) {
             reader.mistake_in_file(mistake);
         }
         let lines = file.text.lines().filter_map(|line| line.split_once('='));
@@ -89,22 +82,9 @@ fn settings(reader: &mut Reader) -> Settings {
                 reader.add_secret(value);
             }
         }
+        settings.files.push(without_written(file, &written));
     }
     settings
-}
-
-/// Whether a setting that Mailroom decides would be given what it has anyway.
-fn is_written(rest: &str, value: &str, reader: &Reader) -> bool {
-    let name = rest.to_ascii_lowercase();
-    let listens = match reader.values().entry("POSTFIX_INET_PROTOCOLS") {
-        Some(entry) if entry.canonical == "ipv6" => "::",
-        Some(entry) if entry.canonical == "all" => "*, ::",
-        _ => "*",
-    };
-    let mut lines = include_str!("../../templates/dovecot.conf").lines();
-    let written = lines.find_map(|line| line.strip_prefix(&name)?.strip_prefix(" = "));
-    let written = written.map(|written| if name == "listen" { listens } else { written });
-    owned(&name, true).is_some() && written.unwrap_or_default() == value
 }
 
 impl Settings {
@@ -124,10 +104,10 @@ impl Settings {
     }
 }
 
-/// The lines of a drop-in file that set what Mailroom decides.
-fn decided_settings(file: &DropIn) -> Vec<Mistake> {
-    let (mut depth, mut mistakes) = (0_usize, Vec::new());
-    for (number, line) in (1..).zip(file.text.lines().map(str::trim)) {
+/// The lines of a drop-in file that set something, with their numbers from 1 and whether they stand at the top.
+fn set_lines(text: &str) -> Vec<(usize, &str, &str, bool)> {
+    let (mut depth, mut found) = (0_usize, Vec::new());
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if line.starts_with('#') {
             continue;
         }
@@ -135,24 +115,57 @@ fn decided_settings(file: &DropIn) -> Vec<Mistake> {
             depth += 1;
         } else if line == "}" {
             depth = depth.saturating_sub(1);
-        } else if let Some((name, value)) = line.split_once('=')
-            && let Some(reason) = decided(name.trim(), value, depth == 0)
-        {
-            let origin = format!("{}:{number}", file.path.display());
-            mistakes.push(Mistake::new(
-                origin,
-                format!("{} = {}", name.trim(), value.trim()),
-                reason,
-            ));
+        } else if let Some((name, value)) = line.split_once('=') {
+            found.push((number, name.trim(), value.trim(), depth == 0));
         }
     }
-    mistakes
+    found
+}
+
+/// The lines of a drop-in file that set what Mailroom decides, to something else.
+fn decided_settings(file: &DropIn, written: &Written) -> Vec<Mistake> {
+    let lines = set_lines(&file.text).into_iter();
+    let mistake = |(number, name, value, at_the_top)| {
+        let reason = decided(name, value, at_the_top, written)?;
+        let origin = format!("{}:{number}", file.path.display());
+        Some(Mistake::new(origin, format!("{name} = {value}"), reason))
+    };
+    lines.filter_map(mistake).collect()
+}
+
+/// The file without the lines that set what Mailroom decides to what it is: doveconf(1) warns of one that comes behind the
+/// filters, which are not changed by it.
+fn without_written(file: DropIn, written: &Written) -> DropIn {
+    let is_written =
+        |(_, name, value, at_the_top): &(usize, &str, &str, bool)| is_written(name, value, *at_the_top, written);
+    let lines: Vec<usize> = set_lines(&file.text)
+        .iter()
+        .filter(|line| is_written(line))
+        .map(|line| line.0)
+        .collect();
+    if lines.is_empty() {
+        return file;
+    }
+    let kept = (1..)
+        .zip(file.text.lines())
+        .map(|(number, line)| if lines.contains(&number) { "" } else { line });
+    let text = kept.map(|line| format!("{line}\n")).collect();
+    DropIn { text, ..file }
+}
+
+/// Whether a setting that Mailroom decides would be given what it has anyway.
+fn is_written(name: &str, value: &str, at_the_top: bool, written: &Written) -> bool {
+    at_the_top && owned(name, true).is_some() && written.has(name, &unquoted(value))
 }
 
 /// Why a setting cannot be set, at the top or in a block.
-fn decided(name: &str, value: &str, at_the_top: bool) -> Option<String> {
+fn decided(name: &str, value: &str, at_the_top: bool, written: &Written) -> Option<String> {
     let old = || old_names::in_place_of(name).or_else(|| old_names::names_a_file_by_bracket(name, value.trim()));
-    owned(name, at_the_top).or_else(old)
+    match owned(name, at_the_top) {
+        Some(_) if is_written(name, value, at_the_top, written) => None,
+        Some(reason) => Some(reason),
+        None => old(),
+    }
 }
 
 fn owned(name: &str, at_the_top: bool) -> Option<String> {
@@ -235,8 +248,8 @@ const OWNED: &[(&str, &str)] = &[
 ];
 
 /// Reads one variable; `rest` is its name behind `DOVECOT_`. Names are Dovecot's, in any case; one with a small letter
-/// is taken as it is, for mailboxes have such names.
-pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, String> {
+/// is taken as it is, for mailboxes have such names. Nothing comes of one that sets what Mailroom decides to what it is.
+pub fn read(variable: &str, rest: &str, value: &str, written: &Written) -> Result<Option<DovecotSetting>, String> {
     let as_it_is = rest.chars().any(|c| c.is_ascii_lowercase());
     let rest = if as_it_is {
         rest.to_owned()
@@ -258,9 +271,6 @@ pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, S
                 .to_owned(),
         );
     }
-    if let Some(reason) = decided(&name, value, levels.is_empty()) {
-        return Err(reason);
-    }
     let blocks = levels.chunks(2).map(|pair| {
         // Dovecot's services have names such as imap-login, which no variable can have.
         let name = if pair[0] == "service" {
@@ -270,12 +280,24 @@ pub fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, S
         };
         (pair[0].to_owned(), name)
     });
-    Ok(DovecotSetting {
+    let blocks: Vec<(String, String)> = blocks.collect();
+    let value = if lists::is_one(&blocks, &name) {
+        words::on_one_line(value)
+    } else {
+        words::tidy(value).to_owned()
+    };
+    if let Some(reason) = decided(&name, &value, blocks.is_empty(), written) {
+        return Err(reason);
+    }
+    kind::one_line(&value)?;
+    words::without_quotes(&value)?;
+    let is_new = !is_written(&name, &value, blocks.is_empty(), written);
+    Ok(is_new.then(|| DovecotSetting {
         variable: variable.to_owned(),
-        blocks: blocks.collect(),
+        blocks,
         name,
-        value: value.trim().to_owned(),
-    })
+        value,
+    }))
 }
 
 impl DovecotSetting {
@@ -316,6 +338,10 @@ pub fn unquoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn read(variable: &str, rest: &str, value: &str) -> Result<DovecotSetting, String> {
+        super::read(variable, rest, value, &Written::default()).map(Option::unwrap)
+    }
+
     #[test]
     fn nested_settings() {
         let setting = read("DOVECOT_X", "SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL", "4").unwrap();
@@ -332,6 +358,15 @@ mod tests {
         assert_eq!(
             read("DOVECOT_X", "MAIL_DEBUG", " yes ").unwrap().lines(),
             "# DOVECOT_X\nmail_debug = yes\n"
+        );
+        let lines = read("DOVECOT_X", "PROTOCOL__IMAP__MAIL_PLUGINS", "acl\n  quota\n")
+            .unwrap()
+            .lines();
+        assert!(lines.contains("mail_plugins = acl quota\n"), "{lines}");
+        assert!(
+            read("DOVECOT_X", "LOGIN_GREETING", "a\nb")
+                .unwrap_err()
+                .contains("one line")
         );
     }
 
@@ -360,7 +395,7 @@ mod tests {
                    yes\n}\n"
                     .to_owned(),
         };
-        let mistakes = decided_settings(&file);
+        let mistakes = decided_settings(&file, &Written::default());
         let named: Vec<&str> = mistakes.iter().map(|mistake| &*mistake.variable).collect();
         assert_eq!(
             named,

@@ -10,6 +10,7 @@ use crate::report::Mistake;
 use crate::settings::Values;
 use crate::site::Site;
 use crate::values::network::{self, Networks};
+use crate::values::words;
 
 /// What the checks look at.
 struct Whole<'a> {
@@ -131,6 +132,7 @@ fn relay_login(whole: &Whole) -> Wrong {
     let wrong = |variable: String, reason: &str| vec![(variable, reason.to_owned())];
     let (username, password) = ("MAILROOM_RELAYHOST_USERNAME", "MAILROOM_RELAYHOST_PASSWORD");
     match (whole.set(username), whole.set(password)) {
+        (Some(username), _) if words::means_none(&whole.settings.relay.username) => wrong(username, words::LEAVE_EMPTY),
         (Some(username), None) => wrong(
             username,
             "needs MAILROOM_RELAYHOST_PASSWORD, or MAILROOM_RELAYHOST_PASSWORD_FILE",

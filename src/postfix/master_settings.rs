@@ -57,9 +57,20 @@ impl Change {
 pub(super) const OPTIONAL: [&str; 3] = ["smtp_inet", "submission_inet", "submissions_inet"];
 
 /// Reads one variable; `rest` is its name behind `MAILROOM_MASTER_`.
-/// Nothing comes of one that is empty and cannot be: compose files pass `${UNSET}` on so.
-pub fn read(variable: &str, rest: &str, value: &str, known: &Parameters) -> Result<Option<MasterSetting>, String> {
+/// Nothing comes of one that is empty and cannot be, for compose files pass `${UNSET}` on so, nor of one that `is_written`
+/// anyway though Mailroom decides it.
+pub fn read(
+    variable: &str,
+    rest: &str,
+    value: &str,
+    known: &Parameters,
+    is_written: impl Fn(&str, &str) -> bool,
+) -> Result<Option<MasterSetting>, String> {
     let (service, what) = split(rest).ok_or_else(|| no_service(&rest.to_ascii_lowercase()))?;
+    let is_decided = |parameter: &str| parameters::owned(parameter).is_some() && is_written(parameter, value);
+    if known.find(&what).is_some_and(is_decided) {
+        return Ok(None);
+    }
     let change = match change(&service, &what, value.trim(), known) {
         Err(_) if value.trim().is_empty() && (what.is_empty() || is_known(rest, known)) => return Ok(None),
         change => change?,
@@ -240,7 +251,12 @@ mod tests {
     }
 
     fn set(rest: &str, value: &str) -> Result<Change, String> {
-        read("X", rest, value, &known()).map(|setting| setting.unwrap().change)
+        change_of(rest, value).map(Option::unwrap)
+    }
+
+    fn change_of(rest: &str, value: &str) -> Result<Option<Change>, String> {
+        let read = read("X", rest, value, &known(), |_, value| value == "/here");
+        read.map(|setting| setting.map(|setting| setting.change))
     }
 
     #[test]
@@ -252,7 +268,8 @@ mod tests {
             set("SMTP_INET_SMTPD_TLS_SECURITY_LEVEL", "none"),
             Ok(Change::Option("smtpd_tls_security_level".into(), "none".into()))
         );
-        let setting = read("X", "SUBMISSIONS_INET_MAX_IDLE", "5s", &known()).unwrap().unwrap();
+        let setting = read("X", "SUBMISSIONS_INET_MAX_IDLE", "5s", &known(), |_, _| false);
+        let setting = setting.unwrap().unwrap();
         assert_eq!(
             setting.service,
             ("submissions".into(), "inet".into()),
@@ -268,11 +285,17 @@ mod tests {
             "SMTP_INET_MAX_IDLE",
             "QMGR_UNIX_WAKEUP",
         ] {
-            assert_eq!(read("X", rest, " ", &known()), Ok(None), "{rest}");
+            assert_eq!(change_of(rest, " "), Ok(None), "{rest}");
         }
         let emptied = Change::Option("smtpd_client_restrictions".into(), String::new());
         assert_eq!(set("SUBMISSION_INET_SMTPD_CLIENT_RESTRICTIONS", ""), Ok(emptied));
         assert!(set("SMTP_INET_MAX_IDEL", "").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn what_is_decided_may_be_set_to_what_it_is() {
+        assert_eq!(change_of("SMTP_INET_QUEUE_DIRECTORY", "/here"), Ok(None));
+        assert!(change_of("SMTP_INET_QUEUE_DIRECTORY", "/there").is_err());
     }
 
     #[test]

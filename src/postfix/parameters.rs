@@ -87,7 +87,7 @@ impl Parameters {
         kind::one_line(value)?;
         words::without_quotes(value)?;
         if words::means_none(value) && shapes::may_be_none(name) {
-            return Err(format!("{value} is none of Postfix's words: leave it empty for none"));
+            return Err(words::LEAVE_EMPTY.to_owned());
         }
         let without_host_bits = NETWORKS.contains(&name).then(|| network::without_host_bits(value));
         let value = without_host_bits.transpose()?.unwrap_or_else(|| value.to_owned());

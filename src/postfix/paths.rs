@@ -7,6 +7,9 @@ use std::path::Path;
 
 use x509_parser::pem::Pem;
 
+use super::user_tables::{no_text, plain_files};
+use crate::values::text;
+
 /// What shall be at the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -18,6 +21,8 @@ enum Wanted {
     Chain,
     /// A directory that the user postfix reads: daemons look in it after they have dropped their privileges.
     Directory,
+    /// A list of words.
+    List,
     /// Any file.
     File,
 }
@@ -61,8 +66,8 @@ pub(super) fn wrong(name: &str, value: &str) -> Option<String> {
         return None;
     }
     if LISTS.contains(&name) {
-        let mut files = super::user_tables::plain_files(value);
-        return files.find_map(|path| at(Wanted::File, path));
+        let mut files = plain_files(value);
+        return files.find_map(|path| at(Wanted::List, path));
     }
     let (_, wanted) = BY_END.iter().find(|(end, _)| name.ends_with(end))?;
     match wanted {
@@ -103,12 +108,16 @@ fn at(wanted: Wanted, value: &str) -> Option<String> {
         Wanted::Directory => None,
         _ if there.is_dir() => Some(format!("{value} is a directory, not a file")),
         Wanted::File => None,
+        Wanted::List => no_text(path),
         _ => in_pem(wanted, value, &fs::read(path).ok()?),
     }
 }
 
 /// What is wrong with what a file holds. OpenSSL refuses the whole file for one certificate that it cannot read.
 fn in_pem(wanted: Wanted, path: &str, bytes: &[u8]) -> Option<String> {
+    if let Some((line, reason)) = text::wrong(bytes) {
+        return Some(format!("{path}:{line}: {reason}"));
+    }
     let (mut certificates, mut keys) = (0, 0);
     for block in Pem::iter_from_buffer(bytes) {
         let Ok(block) = block else {
@@ -157,6 +166,7 @@ mod tests {
         let (ca, key) = (file("ca.pem", &signed), file("key.pem", &pair.serialize_pem()));
         let broken = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
         let (empty, half) = (file("empty", ""), file("half", &format!("{signed}{broken}")));
+        let marked = file("marked", &format!("\u{feff}{signed}"));
         let here = directory.path().display().to_string();
         for (name, value) in [
             ("smtp_tls_CAfile", ca.as_str()),
@@ -182,6 +192,8 @@ mod tests {
             ("smtp_tls_key_file", &ca, "holds no private key"),
             ("smtp_tls_chain_files", &format!("{ca}, /nonexistent"), "does not exist"),
             ("relay_domains", "a.test, /nonexistent", "does not exist"),
+            ("relay_domains", &marked, ":1: begins with a byte-order mark"),
+            ("smtp_tls_CAfile", &marked, ":1: begins with a byte-order mark"),
         ] {
             let said = wrong(name, value).expect(value);
             assert!(said.contains(reason), "{name}={value}: {said}");

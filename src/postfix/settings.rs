@@ -80,7 +80,9 @@ impl Settings {
             }
         }
         for Other { name, rest, value } in reader.others(MASTER) {
-            let read = master_settings::read(&name, &rest, &value, &settings.known)
+            let is_written =
+                |parameter: &str, value: &str| files::is_written(parameter, value, &settings.known, reader.values());
+            let read = master_settings::read(&name, &rest, &value, &settings.known, is_written)
                 .and_then(|setting| setting.map_or(Ok(()), |setting| settings.add_master(setting)));
             if let Err(reason) = read {
                 reader.mistake(&name, reason);

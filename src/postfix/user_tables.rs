@@ -21,6 +21,7 @@ use crate::layout::{POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES};
 use crate::report::Mistake;
 use crate::site::Site;
 use crate::values::network::{self, OwnNetworks};
+use crate::values::text;
 
 /// The source of a table of the user's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +47,10 @@ impl UserTable {
 
 /// Types that postmap(1) builds, and what it adds to the source's name.
 const BUILT: [(&str, &str); 4] = [("lmdb", "lmdb"), ("hash", "db"), ("btree", "db"), ("cdb", "cdb")];
-/// Types that are read as they are.
-const READ: [&str; 4] = ["texthash", "regexp", "pcre", "cidr"];
+/// Types that are read as they are, and those whose settings are in a file (DATABASE_README).
+const READ: [&str; 10] = [
+    "texthash", "regexp", "pcre", "cidr", "ldap", "memcache", "mongodb", "mysql", "pgsql", "sqlite",
+];
 /// No list or table that somebody wrote is larger.
 const LARGEST: u64 = 4 << 20;
 
@@ -183,6 +186,11 @@ fn networks(entry: &str, site: &Site) -> Option<String> {
     if kind.is_empty() && !Path::new(path).is_file() {
         return Some(format!("{path} is not a file"));
     }
+    if kind.is_empty()
+        && let Some(reason) = no_text(Path::new(path))
+    {
+        return Some(reason);
+    }
     let text = fs::read_to_string(path).unwrap_or_default();
     let public = match kind.trim_start_matches("proxy:") {
         _ if site.allow_open_relay => None,
@@ -227,11 +235,10 @@ fn examine(kind: &str, path: &Path) -> Result<Option<UserTable>, String> {
         return Ok(None);
     }
     let Some((kind, suffix)) = BUILT.iter().find(|(built, _)| *built == kind) else {
-        let missing = READ.contains(&kind) && !path.exists();
-        return if missing {
-            Err(format!("{} does not exist", path.display()))
-        } else {
-            Ok(None)
+        return match READ.contains(&kind) {
+            true if !path.exists() => Err(format!("{} does not exist", path.display())),
+            true => no_text(path).map_or(Ok(None), Err),
+            false => Ok(None),
         };
     };
     let built = path.with_added_extension(suffix);
@@ -252,6 +259,17 @@ fn examine(kind: &str, path: &Path) -> Result<Option<UserTable>, String> {
     }
 }
 
+/// What is wrong with the text of a file, with its line. Somebody else's check may not be allowed to read it.
+pub(super) fn no_text(path: &Path) -> Option<String> {
+    let bytes = fs::read(path).ok()?;
+    in_text(path, &bytes)
+}
+
+fn in_text(path: &Path, bytes: &[u8]) -> Option<String> {
+    let (line, reason) = text::wrong(bytes)?;
+    Some(format!("{}:{line}: {reason}", path.display()))
+}
+
 /// On a read-only file system. That `check` runs as somebody who may not write is another matter.
 fn is_read_only(path: &Path) -> bool {
     access(path, AccessFlags::W_OK) == Err(Errno::EROFS)
@@ -259,11 +277,15 @@ fn is_read_only(path: &Path) -> bool {
 
 fn read(kind: &'static str, path: &Path, built: PathBuf) -> Result<UserTable, String> {
     let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    let bytes = fs::read(path).map_err(at)?;
+    if let Some(reason) = in_text(path, &bytes) {
+        return Err(reason);
+    }
     Ok(UserTable {
         kind,
         source: path.to_owned(),
         built,
-        bytes: fs::read(path).map_err(at)?,
+        bytes,
         mode: fs::metadata(path).map_err(at)?.permissions().mode() & 0o777,
     })
 }
@@ -321,5 +343,10 @@ mod tests {
         assert_eq!(examine("lmdb", &path), Ok(None));
         fs::write(&path, "a b\n").unwrap();
         assert_eq!(examine("regexp", &path), Ok(None));
+        fs::write(&path, "a b\n\u{feff}c d\n").unwrap();
+        for kind in ["regexp", "lmdb", "ldap"] {
+            let said = examine(kind, &path).unwrap_err();
+            assert!(said.contains("passwd:2: begins with a byte-order mark"), "{said}");
+        }
     }
 }

@@ -122,7 +122,7 @@ fn can_be_written(plan: &Plan, facts: &Facts) -> anyhow::Result<()> {
 
 /// Nothing of our own environment reaches the daemons: it may hold secrets.
 fn daemon_environment(site: &Site) -> Vec<(String, String)> {
-    // The C library reads no file for UTC0. That of UTC may be another one: what docker mounts at /etc/localtime lies
+    // The C library reads no file for UTC0. That of UTC may hold another zone: what docker mounts at /etc/localtime lies
     // where that link leads.
     let time_zone = match site.time_zone.as_str() {
         "UTC" => "UTC0",

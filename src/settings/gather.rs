@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::table::Table;
 use super::{DropIn, Environment, Knowledge, Line, Names, noise, owner};
 use crate::report::Mistake;
-use crate::values::{kind, words};
+use crate::values::{kind, text, words};
 
 /// Where drop-in files lie, in one directory for each kind of them.
 pub const DROP_INS: &str = "/etc/mailroom";
@@ -42,8 +42,7 @@ pub struct Gathered {
 /// Collects everything. `owners` are the daemons' names of settings.
 pub fn gather(environment: &Environment, table: &Table, owners: &[&dyn Names]) -> Gathered {
     let mut gathered = Gathered::default();
-    let read = read_regular;
-    gathered.take_environment(environment, table, owners, read);
+    gathered.take_environment(environment, table, owners, read_text);
     for owner in owners {
         for directory in owner.drop_in_directories() {
             let files = gathered.drop_ins(&Path::new(DROP_INS).join(directory));
@@ -163,8 +162,12 @@ impl Gathered {
                 self.skipped.push(path);
                 continue;
             }
-            match read_regular(&path) {
-                Ok(text) => found.push(DropIn { path, text }),
+            match read_bytes(&path).map(text::utf8) {
+                Ok(Ok(text)) => found.push(DropIn { path, text }),
+                Ok(Err((line, reason))) => {
+                    let place = format!("{}:{line}", path.display());
+                    self.mistakes.push(Mistake::new(place, "", reason));
+                }
                 Err(error) => self.cannot_be_read(&path, &error),
             }
         }
@@ -178,7 +181,7 @@ impl Gathered {
 }
 
 /// Reads a file that a user names. A pipe would wait for ever, and a device would fill the memory.
-fn read_regular(path: &Path) -> io::Result<String> {
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let about = fs::metadata(path)?;
     if !about.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -186,7 +189,16 @@ fn read_regular(path: &Path) -> io::Result<String> {
     if about.len() > LARGEST {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
-    fs::read_to_string(path)
+    fs::read(path)
+}
+
+/// The same as text; what is wrong with a secret's letters is found later.
+fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = read_bytes(path)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let reason = text::wrong(error.as_bytes()).map_or("it is not UTF-8 text", |(_, reason)| reason);
+        io::Error::other(reason)
+    })
 }
 
 /// What a secret file holds, without its last line break.

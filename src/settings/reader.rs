@@ -71,16 +71,16 @@ pub struct Checked {
     pub mistakes: Vec<Mistake>,
 }
 
-/// A secret may have quotes of its own: those of a file are kept.
-fn without_quotes(variable: &Variable, value: &str) -> Result<(), String> {
-    words::without_quotes(value).map_err(|reason| {
-        let otherwise = if variable.secret {
-            format!(", or name a file by {}_FILE if they belong to it", variable.name)
-        } else {
-            String::new()
-        };
-        reason + &otherwise
-    })
+/// What a shell, a compose file or a template made of a value: quotes, and a word for an absent one where a secret was meant.
+/// A secret may be that all the same: what a file holds is taken as it is. The reason does not repeat the word.
+fn as_meant(variable: &Variable, value: &str) -> Result<(), String> {
+    let is_absent = variable.secret && words::means_none(words::tidy(value));
+    let checked = match words::without_quotes(value) {
+        Ok(()) if is_absent => Err("is what a template writes for an absent value: leave it empty".to_owned()),
+        checked => checked,
+    };
+    let otherwise = || format!(", or name a file by {}_FILE if it is meant so", variable.name);
+    checked.map_err(|reason| if variable.secret { reason + &otherwise() } else { reason })
 }
 
 /// Goes through what was gathered.
@@ -130,12 +130,10 @@ impl Reader {
                 origin: self.origin(variable.name),
                 explicit: given.is_some_and(|given| !given.value.trim().is_empty()),
             };
-            // What came from a file is meant as it stands there.
-            let quotes = match given.filter(|given| !given.secret && matches!(variable.kind, Kind::Text)) {
-                Some(given) => without_quotes(variable, &given.value),
-                None => Ok(()),
-            };
-            let checked = quotes
+            let is_taken_as_it_is = |given: &&Given| given.secret || !matches!(variable.kind, Kind::Text);
+            let checked = given
+                .filter(|given| !is_taken_as_it_is(given))
+                .map_or(Ok(()), |given| as_meant(variable, &given.value))
                 .and_then(|()| variable.kind.canonical(&raw))
                 .and_then(|canonical| also(variable, &canonical).map(|()| entry(canonical)));
             match checked {

@@ -54,6 +54,9 @@ impl Kind {
         let list = matches!(self, Kind::Networks | Kind::OwnNetworks).then(|| words::on_one_line(text));
         let text = list.as_deref().unwrap_or(words::tidy(text));
         one_line(text)?;
+        if matches!(self, Kind::Hosts | Kind::Networks | Kind::RelayHost) && words::means_none(text) {
+            return Err(words::LEAVE_EMPTY.to_owned());
+        }
         match self {
             Kind::Boolean => boolean(text),
             Kind::Integer => integer(text),
@@ -222,9 +225,6 @@ fn relay_host(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    if words::means_none(text) {
-        return Err(format!("{text} would be looked up as a host: leave it empty for none"));
-    }
     relay_host::canonical(text)
 }
 
@@ -249,8 +249,21 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Other names of UTC, links to Etc/UTC. A zone file that docker mounts at /etc/localtime lies where that link leads: at
+/// Etc/UTC. Nothing reads a file for UTC itself.
+const UTC: [&str; 8] = [
+    "UTC",
+    "Etc/UTC",
+    "Etc/UCT",
+    "Etc/Universal",
+    "Etc/Zulu",
+    "UCT",
+    "Universal",
+    "Zulu",
+];
+
 fn time_zone(text: &str) -> Result<String, String> {
-    if text.is_empty() || text == "UTC" {
+    if text.is_empty() || UTC.iter().any(|name| name.eq_ignore_ascii_case(text)) {
         return Ok("UTC".to_owned());
     }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
@@ -305,6 +318,8 @@ mod tests {
             Ok("smtp, mail.example.org, *.example.net, ::1".into())
         );
         assert_eq!(Kind::Hosts.canonical(" "), Ok(String::new()));
+        assert_eq!(refused(Kind::Hosts, "null"), words::LEAVE_EMPTY);
+        assert_eq!(refused(Kind::Networks, "none"), words::LEAVE_EMPTY);
         assert!(refused(Kind::Hosts, "a, b_c").contains(r#""b_c" is neither"#));
     }
 
@@ -343,7 +358,13 @@ mod tests {
 
     #[test]
     fn time_zones_are_called_by_their_own_names() {
-        for (given, own) in [("europe/berlin", "Europe/Berlin"), ("utc", "UTC"), ("", "UTC")] {
+        for (given, own) in [
+            ("europe/berlin", "Europe/Berlin"),
+            ("utc", "UTC"),
+            ("", "UTC"),
+            ("Etc/UTC", "UTC"),
+            ("etc/zulu", "UTC"),
+        ] {
             assert_eq!(Kind::TimeZone.canonical(given), Ok(own.into()));
         }
         assert!(refused(Kind::TimeZone, "Europe/Berln").ends_with("did you mean Europe/Berlin?"));

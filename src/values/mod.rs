@@ -4,6 +4,7 @@ pub mod domain;
 pub mod kind;
 pub mod network;
 pub mod relay_host;
+pub mod text;
 pub mod words;
 
 /// The candidate most like `text`, if any is like it at all. One that begins with `text` counts as near.

@@ -8,6 +8,9 @@ pub const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Words that other programs take for "none". Postfix would look up a host, a table or a user of that name.
 const NONE: [&str; 9] = ["none", "null", "nil", "false", "no", "off", "undefined", "-", "~"];
 
+/// What is said of such a word.
+pub const LEAVE_EMPTY: &str = "is a word here, and not the absence of one: leave it empty for none";
+
 /// A value without the blanks, tabs and line ends around it.
 pub fn tidy(value: &str) -> &str {
     value.trim()

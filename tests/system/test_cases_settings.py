@@ -1,8 +1,12 @@
 """Words of the environment as people have them: each is understood, or refused with what is wrong with it and what to do. The
 numbers are the rows of the list of cases; a row without one is a brother."""
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from lab import WORK, name, run_once
 from test_configuration import check, report
 
 RIGHT = [
@@ -10,6 +14,16 @@ RIGHT = [
     ("10", "POSTFIX_mydestination="),
     ("10", "POSTFIX_VIRTUAL_TRANSPORT=virtual"),
     ("10", "DOVECOT_LISTEN=*"),
+    ("10", "DOVECOT_MAIL_HOME=/var/mail/%{user | username}"),
+    ("10", "DOVECOT_SSL_SERVER_KEY_FILE=/etc/dovecot/certs/dovecot.key"),
+    ("10", "DOVECOT_FIRST_VALID_UID=5000"),
+    ("10", "DOVECOT_AUTH_ALLOW_CLEARTEXT=no"),
+    ("10", "DOVECOT_LOGIN_TRUSTED_NETWORKS="),
+    ("10", "DOVECOT_LISTEN=*,\n::\n", "POSTFIX_INET_PROTOCOLS=all"),
+    ("10", "DOVECOT_RECIPIENT_DELIMITER=-", "POSTFIX_RECIPIENT_DELIMITER=-"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_MYDESTINATION="),
+    ("10", "MAILROOM_MASTER_SUBMISSION_INET_SMTPD_SASL_TYPE=dovecot"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_SMTPD_TLS_CERT_FILE=/etc/dovecot/certs/dovecot.crt"),
     ("11", "POSTFIX_MAILBOX_SIZE_LIMIT="),
     ("11", "POSTFIX_BIFF="),
     ("11", "POSTFIX_MAX_IDLE="),
@@ -23,6 +37,10 @@ RIGHT = [
     ("20", "POSTFIX_MYHOSTNAME=mail.example.org."),
     ("22", "POSTFIX_MYNETWORKS=10.0.0.0/8\n192.168.0.0/16\n"),
     ("22", "POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS=permit_mynetworks,\n  reject_unauth_destination\n"),
+    ("22", "DOVECOT_MAIL_PLUGINS=acl\nquota\n"),
+    ("22", "DOVECOT_PROTOCOLS=imap\n  lmtp\n"),
+    ("22", "DOVECOT_PROTOCOL__IMAP__MAIL_PLUGINS=\n  acl\n  quota\n"),
+    ("22", "DOVECOT_AUTH_MECHANISMS=plain\nlogin"),
     ("28", "MAILROOM_MASTER_SUBMISSION_INET=off", "MAILROOM_MASTER_SUBMISSIONS_INET=off"),
 ]
 
@@ -34,7 +52,17 @@ WRONG = [
     ("7", "POSTFIX_CONTENT_FILTER=none", "leave it empty for none"),
     ("9", "POSTFIX_MYNETWORKS=172.80.3.0/24", "MAILROOM_OWN_NETWORKS"),
     ("9", "MAILROOM_OWN_NETWORKS=0.0.0.0/0", "more than one organisation"),
+    ("7", "MAILROOM_CERTIFICATE_NAMES=null", "leave it empty for none"),
+    ("7", "POSTFIX_MYNETWORKS=none", "leave it empty for none"),
+    ("7", "POSTFIX_SMTP_SASL_PASSWORD_MAPS=none", "leave it empty for none"),
+    ("7", "POSTFIX_RELAY_DOMAINS=false", "leave it empty for none"),
+    ("7", "POSTFIX_SMTPD_PROXY_FILTER=off", "leave it empty for none"),
+    ("7", "POSTFIX_SMTP_BIND_ADDRESS=none", "leave it empty for none"),
+    ("7", "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER=none", "leave it empty for none"),
     ("10", "POSTFIX_MYDESTINATION=example.org", "is decided by mailroom"),
+    ("10", "MAILROOM_MASTER_SMTP_INET_MYDESTINATION=example.org", "is decided by mailroom"),
+    ("10", "DOVECOT_PROTOCOL__IMAP__AUTH_ALLOW_CLEARTEXT=no", "is decided by mailroom"),
+    ("22", "DOVECOT_SSL_CIPHER_LIST=HIGH\nLOW", "must be one line"),
     ("13", 'POSTFIX_SMTPD_BANNER="$myhostname ESMTP"', "quotes"),
     ("13", 'POSTFIX_MYORIGIN="example.org"', "quotes"),
     ("13", 'POSTFIX_SMTPD_RELAY_RESTRICTIONS="permit_mynetworks, reject"', "quotes"),
@@ -101,6 +129,24 @@ def test_secret_files(checker, row, content, said):
     assert said in report(done.stderr)["MAILROOM_RELAYHOST_PASSWORD_FILE"], done.stderr
 
 
+@pytest.mark.parametrize("word", ["False", "null", "none", "no", "off", "-"])
+def test_row_7_words_in_place_of_a_login(checker, word):
+    """A password of a file is taken as it is; nobody has such a user's name."""
+    relay = "POSTFIX_RELAYHOST=[sink]:25"
+    done = check(checker, relay, f"MAILROOM_RELAYHOST_USERNAME={word}", "MAILROOM_RELAYHOST_PASSWORD=hunter22")
+    said = report(done.stderr)
+    assert done.returncode == 64 and "leave it empty for none" in said["MAILROOM_RELAYHOST_USERNAME"], done.stderr
+    done = check(checker, relay, f"MAILROOM_RELAYHOST_USERNAME={word}", f"MAILROOM_RELAYHOST_PASSWORD={word}")
+    said = report(done.stderr)
+    assert done.returncode == 64 and "MAILROOM_RELAYHOST_USERNAME" in said, done.stderr
+    assert "leave it empty, or name a file by MAILROOM_RELAYHOST_PASSWORD_FILE" in said["MAILROOM_RELAYHOST_PASSWORD"], done.stderr
+    checker.exec("tee", "/tmp/word", input=f"{word}\n")
+    done = check(checker, relay, "MAILROOM_RELAYHOST_USERNAME_FILE=/tmp/word", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/word")
+    assert done.returncode == 64 and list(report(done.stderr)) == ["MAILROOM_RELAYHOST_USERNAME"], done.stderr
+    done = check(checker, relay, "MAILROOM_RELAYHOST_USERNAME=me", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/word")
+    assert done.returncode == 0, done.stderr
+
+
 def test_row_19_masks_do_not_reveal(checker):
     done = checker.exec("env", "-i", "POSTFIX_RELAYHOST=[sink]:25", "MAILROOM_RELAYHOST_USERNAME=postfix",
                         "MAILROOM_RELAYHOST_PASSWORD=postfix", "/usr/local/bin/mailroom", "render")
@@ -123,3 +169,107 @@ def test_a_reader_that_has_gone(checker, command, code):
 def test_a_standard_output_that_is_full(checker):
     done = checker.sh("mailroom help-env >/dev/full", check=False)
     assert done.returncode == 74 and done.stderr == "mailroom: standard output: No space left on device (os error 28)\n"
+
+
+@pytest.fixture
+def drop_in(checker):
+    """Writes a drop-in file, which ends with the test."""
+    written = []
+
+    def write(directory, text):
+        path = f"/etc/mailroom/{directory}/10.cf"
+        checker.sh(f"mkdir -p /etc/mailroom/{directory}")
+        checker.exec("tee", path, input=text)
+        written.append(path)
+        return path
+
+    yield write
+    checker.exec("rm", *set(written))
+
+
+INTERNAL_DATE = """
+import imaplib, smtplib, sys
+smtplib.SMTP(sys.argv[1], 25).sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+imap = imaplib.IMAP4(sys.argv[1])
+imap.login("user", "userpass123")
+imap.select("INBOX")
+while imap.noop() and imap.search(None, "ALL")[1] == [b""]:
+    pass
+print(imap.fetch("1", "(INTERNALDATE BODY[HEADER])")[1])
+"""
+
+
+@pytest.mark.parametrize("env", [{}, {"TZ": "Etc/UTC"}, {"TZ": "UTC"}], ids=str)
+def test_row_21_a_zone_file_mounted_at_localtime(lab, client, env):
+    """docker follows the link at /etc/localtime and puts the file in place of Etc/UTC: one offset everywhere all the same."""
+    zone = WORK / name("kolkata")
+    run_once("--entrypoint", "cp", "-v", f"{WORK}:{WORK}", command=["/usr/share/zoneinfo/Asia/Kolkata", str(zone)])
+    server = lab.server(alias="kolkata", env=env, options=["-v", f"{zone}:/etc/localtime:ro"])
+    assert "+0530" in server.sh("TZ=Etc/UTC date +%z").stdout, "the mount lies where the link leads"
+    mail = client.exec("python3", "-c", INTERNAL_DATE, "kolkata").stdout
+    assert "+0530" not in mail and mail.count("+0000") >= 2, mail
+    now, stamps = datetime.now(UTC).replace(tzinfo=None), []
+    for line in server.logs().splitlines():
+        is_own = line.startswith("[POSTFIX] ")
+        stamp, form = (line[10:29], "%Y-%m-%d %H:%M:%S") if is_own else (f"{now.year} {line[:15]}", "%Y %b %d %H:%M:%S")
+        stamps.append(datetime.strptime(stamp, form))
+    wrong = [stamp for stamp in stamps if abs(stamp - now) > timedelta(minutes=10)]
+    assert len(stamps) > 5 and wrong == [], server.logs()
+    assert all(f" {each}" in server.logs() for each in ["postfix/smtpd[", "dovecot: imap"]), server.logs()
+
+
+def test_row_10_a_drop_in_that_sets_what_is_set_anyway(checker, drop_in):
+    """Behind the filters Dovecot would warn of such a line."""
+    path = drop_in("dovecot.d", "auth_allow_cleartext = no\nmail_driver = maildir\nlisten = *\nmail_debug = yes\n")
+    done = check(checker)
+    assert done.returncode == 0, done.stderr
+    copy = checker.exec("env", "-i", "/usr/local/bin/mailroom", "render", "/run/mailroom/dovecot/conf.d/10.cf").stdout
+    assert copy == "\n\n\nmail_debug = yes\n\n", copy
+    drop_in("dovecot.d", "mail_driver = mbox\n")
+    done = check(checker)
+    assert done.returncode == 64 and f"{path}:1: mail_driver = mbox" in done.stderr, done.stderr
+
+
+UNSEEN = [("\ufeffa b\n", 1, "byte-order mark"), ("a b\nc\0d e\n", 2, "NUL byte")]
+
+
+@pytest.mark.parametrize("text,line,said", UNSEEN)
+@pytest.mark.parametrize("variable", [
+    "POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmdb:", "POSTFIX_VIRTUAL_ALIAS_MAPS=hash:", "POSTFIX_TRANSPORT_MAPS=texthash:",
+    "POSTFIX_RELAY_RECIPIENT_MAPS=btree:", "POSTFIX_HEADER_CHECKS=regexp:", "POSTFIX_BODY_CHECKS=pcre:",
+    "POSTFIX_SMTPD_CLIENT_RESTRICTIONS=check_client_access cidr:", "POSTFIX_RELAY_DOMAINS=", "POSTFIX_MYNETWORKS=",
+    "MAILROOM_MASTER_SMTP_INET_SMTPD_CLIENT_RESTRICTIONS=check_client_access cidr:", "POSTFIX_smtp_tls_CAfile="])
+def test_row_4_letters_that_no_editor_shows(checker, variable, text, line, said):
+    checker.exec("tee", "/tmp/unseen", input=text)
+    done = check(checker, f"{variable}/tmp/unseen")
+    assert done.returncode == 64, done.stdout
+    reason = report(done.stderr)[variable.split("=")[0]]
+    assert f"/tmp/unseen:{line}: " in reason and said in reason, done.stderr
+
+
+@pytest.mark.parametrize("text,line,said", UNSEEN)
+@pytest.mark.parametrize("directory", ["main.cf.d", "master.cf.d", "dovecot.d"])
+def test_row_4_drop_ins(checker, drop_in, directory, text, line, said):
+    path = drop_in(directory, text)
+    done = check(checker)
+    assert done.returncode == 64 and re.search(rf"{path}:{line}: \n      .*{said}", done.stderr), done.stderr
+
+
+def test_row_4_an_empty_table_has_no_login(checker):
+    checker.exec("tee", "/tmp/empty-logins", input="")
+    done = check(checker, "POSTFIX_SMTP_SASL_PASSWORD_MAPS=lmdb:/tmp/empty-logins", "POSTFIX_RELAYHOST=[sink]:587")
+    assert done.returncode == 0 and "holds no login for the relay host" in done.stdout, done.stdout + done.stderr
+
+
+def test_row_28_mail_without_the_ports_of_mail_clients(lab, client):
+    """It starts, is healthy, and takes mail on port 25."""
+    off = {f"MAILROOM_MASTER_{each}_INET": "off" for each in ["SUBMISSION", "SUBMISSIONS"]}
+    server = lab.server(alias="port25", env=off)
+    client.python("""
+import smtplib
+smtplib.SMTP("port25", 25).sendmail("a@example.org", ["user@metabuilder.local"], "Subject: x\\r\\n\\r\\nx")
+""")
+    server.wait_for_mail()
+    ports = server.sh("netstat -tln").stdout
+    assert ":25 " in ports and ":587 " not in ports and ":465 " not in ports, ports
+    assert "degraded" not in server.exec("/healthcheck").stdout

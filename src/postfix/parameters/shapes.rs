@@ -31,12 +31,18 @@ const LISTS: &[&str] = &[
 /// Ends of the names of those that name a host, a table, a program or an address, or nothing.
 const PERHAPS_NONE: &[&str] = &[
     "_bcc",
+    "_bind_address",
+    "_bind_address6",
     "_checks",
+    "_domains",
+    "_filter",
+    "_local_domain",
     "_maps",
     "_milters",
     "_relay",
     "_restrictions",
-    "content_filter",
+    "fallback_transport",
+    "proxy_interfaces",
     "relayhost",
 ];
 
