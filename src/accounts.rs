@@ -58,6 +58,11 @@ const TEST_ACCOUNTS: [(&str, &str, Role); 3] = [
     ("user", "userpass123", Role::User),
 ];
 
+/// The names of all accounts.
+pub fn names() -> [&'static str; 3] {
+    TEST_ACCOUNTS.map(|(name, ..)| name)
+}
+
 /// The local parts whose mail goes to the administrator (RFC 2142).
 pub const ADMINISTRATOR_ALIASES: [&str; 4] = ["postmaster", "abuse", "hostmaster", "root"];
 

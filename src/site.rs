@@ -46,6 +46,9 @@ pub struct Site {
     /// `MAILROOM_ALLOW_OPEN_RELAY`.
     #[serde(rename = "mailroom_allow_open_relay")]
     pub allow_open_relay: bool,
+    /// `MAILROOM_CATCH_ALL`: an account's name or address; empty for none.
+    #[serde(rename = "mailroom_catch_all")]
+    pub catch_all: String,
     /// `MAILROOM_STOP_TIMEOUT`.
     #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
     pub stop_timeout: Duration,
@@ -91,6 +94,15 @@ impl Site {
         envy::from_iter(values.pairs()).context("a checked value does not fit its type: this is a mistake in mailroom")
     }
 
+    /// The address of the account that keeps all mail, if there is one.
+    pub fn catch_all(&self) -> Option<String> {
+        match self.catch_all.as_str() {
+            "" => None,
+            address if address.contains('@') => Some(address.to_owned()),
+            name => Some(format!("{name}@{}", self.domain)),
+        }
+    }
+
     /// For whom a certificate is made.
     pub fn certificate_names(&self) -> certificates::Names {
         certificates::Names {
@@ -116,6 +128,9 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
     let word = String::deserialize(deserializer)?;
     tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
 }
+
+/// The variable that keeps all mail in one mailbox.
+pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
 
 /// Words of `inet_protocols`; Dovecot's `listen` follows it.
 const PROTOCOLS: &[(&str, &str)] = &[
@@ -211,6 +226,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Switch,
         default: "no",
         help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions that let strangers relay.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: CATCH_ALL,
+        kind: Kind::Account,
+        default_note: "none: mail goes where it is addressed to",
+        help: "For development and tests: mail for anybody is kept in the mailbox of this account, such as `user`, and none leaves this server, whatever else is set.",
         ..Variable::NEW
     },
     Variable {

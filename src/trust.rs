@@ -25,6 +25,8 @@ pub struct Trust {
     pub gateways: Vec<IpAddr>,
     /// The container's own addresses are trusted.
     pub itself: bool,
+    /// Under Kubernetes, with no network named: no other pod is trusted.
+    pub pods_are_strangers: bool,
     /// What a user should know.
     pub notes: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Trust {
         let mut networks: Vec<IpNet> = Vec::new();
         let mut excluded: Vec<IpNet> = Vec::new();
         let mut tables: Vec<String> = Vec::new();
+        let pods_are_strangers = site.networks.is_none() && facts.kubernetes;
         match &site.networks {
             Some(named) => {
                 let nets = |excluded: bool| {
@@ -53,7 +56,7 @@ impl Trust {
                 tables.extend(named.tables.iter().cloned());
             }
             // Under Kubernetes the pod network holds other people's pods.
-            None if facts.kubernetes => {}
+            None if pods_are_strangers => notes.push(PODS_NOTE.to_owned()),
             // On the host's own network a server's neighbours are strangers.
             None => {
                 let (public, private): (Vec<IpNet>, Vec<IpNet>) =
@@ -86,6 +89,7 @@ impl Trust {
                 tables,
                 gateways: Vec::new(),
                 itself: true,
+                pods_are_strangers,
                 notes,
             };
         }
@@ -99,6 +103,7 @@ impl Trust {
             tables,
             gateways,
             itself: false,
+            pods_are_strangers,
             notes,
         }
     }
@@ -127,6 +132,9 @@ impl Trust {
         cidrs
     }
 }
+
+const PODS_NOTE: &str = "Not trusted: the network of the pods (this is Kubernetes): no other pod may relay, or log in \
+    without TLS, or use the test accounts; name the networks of those that may in POSTFIX_MYNETWORKS";
 
 fn public_note(net: &IpNet) -> String {
     format!(
@@ -255,7 +263,15 @@ mod tests {
             kubernetes: true,
             ..docker()
         };
-        assert_eq!(decide(&[], &kubernetes).mynetworks(), "127.0.0.0/8");
+        let trust = decide(&[], &kubernetes);
+        assert_eq!(trust.mynetworks(), "127.0.0.0/8");
+        assert!(
+            trust.pods_are_strangers && trust.notes == [PODS_NOTE],
+            "{:?}",
+            trust.notes
+        );
+        let named = decide(&[("POSTFIX_MYNETWORKS", "10.0.0.0/8")], &kubernetes);
+        assert!(!named.pods_are_strangers && !named.notes.contains(&PODS_NOTE.to_owned()));
         let named = decide(&[("POSTFIX_MYNETWORKS", "!10.1.0.0/16 10.0.0.0/8")], &docker());
         assert_eq!(named.mynetworks(), "!10.1.0.0/16, 127.0.0.0/8, 10.0.0.0/8");
     }
@@ -338,7 +354,7 @@ mod tests {
             // A hole and a probe that often lie inside.
             let host = u32::MAX.checked_shr(b.into()).unwrap_or(0);
             let inside = |x: u32| IpAddr::V4((0x0a00_0000 | (a & 0x00ff_ffff & !host) | (x & host)).into());
-            let trust = Trust { networks: vec![net], public: vec![], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], itself: false, notes: vec![] };
+            let trust = Trust { networks: vec![net], public: vec![], excluded: vec![inside(hole).into()], tables: vec![], gateways: vec![], itself: false, pods_are_strangers: false, notes: vec![] };
             let probe = inside(probe);
             let trusted = trust.cidrs().iter().any(|net| net.contains(&probe));
             prop_assert_eq!(trusted, probe != inside(hole));

@@ -13,8 +13,8 @@ pub struct LogLines {
     pub is_own: fn(program: &str) -> bool,
     /// Whether a line speaks of nothing but a health probe, which comes from this address. Such lines are dropped.
     pub is_probe: fn(&Record, address: &str) -> bool,
-    /// Whether a message says that something was refused to this address because it is not trusted.
-    pub refuses: fn(message: &str, address: &str) -> bool,
+    /// Whether a message says that something was refused to this address, or to any, because it is not trusted.
+    pub refuses: fn(message: &str, address: Option<&str>) -> bool,
     /// What PID 1 should know of a line.
     pub means: fn(&Record) -> Option<Meaning>,
 }

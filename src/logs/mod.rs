@@ -58,6 +58,8 @@ pub struct Configuration {
     pub host: String,
     /// Gateways that are not trusted: their refusals are explained.
     pub gateways: Vec<String>,
+    /// No other pod is trusted: refusals are explained.
+    pub pods_are_strangers: bool,
     /// The address from which health probes come.
     pub probe_address: &'static str,
     /// The least important of our own lines that are shown.

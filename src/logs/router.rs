@@ -89,7 +89,7 @@ impl Router {
             Item::Printed(at, service, line) => self.printed(at, service, &line),
             Item::Configure(configuration) => {
                 self.text = Text::new(configuration.time_zone, configuration.host);
-                self.hints = Hints::new(configuration.gateways);
+                self.hints = Hints::new(configuration.gateways, configuration.pods_are_strangers);
                 self.probe_address = configuration.probe_address;
             }
             Item::Repeat(service) => self.repeat(service),
@@ -151,7 +151,7 @@ impl Router {
         if let Some(meaning) = (owner.means)(record) {
             let _ = self.meanings.send((owner.service, meaning));
         }
-        let refuses = |address: &str| (owner.refuses)(record.message(), address);
+        let refuses = |address: Option<&str>| (owner.refuses)(record.message(), address);
         if let Some(hint) = self.hints.explain(refuses, Instant::now()) {
             // An event like any other line of ours: it comes back through the queue.
             tracing::warn!(service = owner.service, "{hint}");

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::main_cf::Given;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, MasterSetting, applied};
 use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
-use super::{META_DIRECTORY, main_cf, tables};
+use super::{META_DIRECTORY, catch_all, main_cf, tables};
 use crate::daemon::Basis;
 use crate::layout::{
     CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY, RELAY_LOGIN,
@@ -18,7 +19,7 @@ use crate::layout::{
 use crate::plan::{File, Plan};
 use crate::settings::Values;
 use crate::settings::gather::DROP_INS;
-use crate::site::Protocols;
+use crate::site::{Protocols, Site};
 use crate::system::files::Owner;
 use crate::system::owners::Without;
 use crate::templates;
@@ -47,11 +48,12 @@ const MESSAGE_QUEUES: [&str; 9] = [
     "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "trace",
 ];
 
-/// All files and directories of Postfix.
+/// All files and directories of Postfix. `mailboxes` is where mail is kept, if not in each account's own mailbox.
 pub(super) fn plan(
     settings: &Settings,
     files: &UserFiles,
     services: &[Service],
+    mailboxes: Option<Given>,
     basis: &Basis,
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
@@ -78,7 +80,7 @@ pub(super) fn plan(
     ));
     plan.files.push(File::public(
         main_cf_file(),
-        without_unused(&main_cf_text(settings, basis)?, services, settings),
+        without_unused(&main_cf_text(settings, mailboxes, basis)?, services, settings),
     ));
     for file in [main_cf_file(), master_cf_file()] {
         let drop_ins = drop_ins_of(&file);
@@ -198,7 +200,7 @@ fn without_unused(text: &str, services: &[Service], settings: &Settings) -> Stri
 }
 
 /// The whole of main.cf.
-fn main_cf_text(settings: &Settings, basis: &Basis) -> anyhow::Result<String> {
+fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) -> anyhow::Result<String> {
     let (site, trust) = (basis.site, basis.trust);
     let (certificate, key) = basis.facts.certificate.paths();
     let values = MainCf {
@@ -223,6 +225,7 @@ fn main_cf_text(settings: &Settings, basis: &Basis) -> anyhow::Result<String> {
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;
     let mut parameters = settings.parameters.clone();
+    parameters.extend(mailboxes.map(|maps| ("virtual_mailbox_maps".to_owned(), maps)));
     // What is asked for may be more than this machine has.
     if let Some(given) = parameters.get_mut("inet_protocols") {
         values.protocols.clone_into(&mut given.value);
@@ -248,8 +251,8 @@ struct MasterCf {
 }
 
 /// The services as they shall run: the template's, with the changes of the environment, and with those of drop-in files in
-/// place of them or beside them.
-pub(super) fn services(settings: &Settings) -> anyhow::Result<Vec<Service>> {
+/// place of them or beside them; and with none that sends where all mail is kept.
+pub(super) fn services(settings: &Settings, site: &Site) -> anyhow::Result<Vec<Service>> {
     let delivery_processes = match settings.relay.processes {
         0 => "-".to_owned(),
         limit => limit.to_string(),
@@ -257,7 +260,11 @@ pub(super) fn services(settings: &Settings) -> anyhow::Result<Vec<Service>> {
     let rendered = templates::render("master.cf", master_cf::TEMPLATE, &MasterCf { delivery_processes })?;
     let services =
         master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
-    Ok(applied(services, &settings.master, &settings.services))
+    let mut services = applied(services, &settings.master, &settings.services);
+    if site.catch_all().is_some() {
+        catch_all::keep_in(&mut services);
+    }
+    Ok(services)
 }
 
 /// The whole of master.cf.

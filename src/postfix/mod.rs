@@ -3,6 +3,7 @@
 
 mod aliases;
 mod caches;
+mod catch_all;
 mod check;
 mod checks;
 mod destinations;
@@ -38,6 +39,7 @@ mod tests;
 
 use std::path::Path;
 
+use self::catch_all::CatchAll;
 use self::check::PostfixChecker;
 use self::destinations::Unresolved;
 use self::grammar::Known;
@@ -146,6 +148,7 @@ pub(crate) fn grammar(postconf_d: &str, postconf_m: &str) -> Box<dyn Grammar> {
 struct Configuration {
     settings: Settings,
     files: UserFiles,
+    catch_all: Option<CatchAll>,
 }
 
 impl Configuration {
@@ -153,6 +156,7 @@ impl Configuration {
         Configuration {
             settings,
             files: UserFiles::default(),
+            catch_all: None,
         }
     }
 }
@@ -170,6 +174,7 @@ impl Configured for Configuration {
         self.settings.use_relay_login(values);
         relay::complete(&mut self.settings);
         aliases::complete(&mut self.settings, &self.files, site);
+        self.catch_all = CatchAll::apply(&mut self.settings, site);
         Ok(mistakes)
     }
 
@@ -188,7 +193,9 @@ impl Configured for Configuration {
 
     fn notes(&self) -> Vec<String> {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
-        shadowed.into_iter().chain(relay::notes(&self.settings)).collect()
+        let kept = self.catch_all.iter().map(CatchAll::note);
+        let notes = shadowed.into_iter().chain(relay::notes(&self.settings));
+        notes.chain(kept).collect()
     }
 
     /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)); postdrop(1) has a setgid bit.
@@ -221,8 +228,10 @@ impl Configured for Configuration {
     }
 
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
-        let services = files::services(&self.settings)?;
-        let plan = files::plan(&self.settings, &self.files, &services, basis)?;
+        let services = files::services(&self.settings, basis.site)?;
+        let mailboxes = self.catch_all.as_ref();
+        let mailboxes = mailboxes.and_then(|kept| kept.mailbox_maps(basis.accounts, &basis.site.domain));
+        let plan = files::plan(&self.settings, &self.files, &services, mailboxes, basis)?;
         let greetings = probes::greetings(&self.settings, &services, basis.site, basis.facts);
         let mut probes: Vec<Named> = greetings
             .into_iter()

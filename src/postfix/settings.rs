@@ -42,6 +42,17 @@ pub struct Relay {
     pub processes: u64,
 }
 
+impl Relay {
+    /// No relay host, and no login.
+    pub(super) fn without_host(&mut self) {
+        let processes = self.processes;
+        *self = Relay {
+            processes,
+            ..Relay::default()
+        };
+    }
+}
+
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{} at {}", self.username, secrets::HIDDEN, self.host)

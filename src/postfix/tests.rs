@@ -32,6 +32,7 @@ fn known() -> Parameters {
 pub(super) struct Whole {
     pub(super) site: Site,
     pub(super) postfix: Settings,
+    pub(super) catch_all: Option<CatchAll>,
     pub(super) dovecot: Box<dyn Configured>,
     pub(super) secrets: Secrets,
 }
@@ -97,6 +98,7 @@ pub(super) fn read_with(sources: Sources, known: Parameters) -> Result<Whole, Re
     Ok(Whole {
         site,
         postfix: postfix.settings,
+        catch_all: postfix.catch_all,
         dovecot,
         secrets: checked.secrets,
     })

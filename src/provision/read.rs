@@ -1,6 +1,7 @@
 //! The first step: what is set, and what is there. Mistakes of the user's come back beside it: a wrong variable has its
 //! default then.
 
+use crate::accounts;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::layout::PRIMARY_DOMAIN_RECORD;
@@ -10,8 +11,9 @@ use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::{Protocols, Site};
+use crate::site::{CATCH_ALL, Protocols, Site};
 use crate::system::processes::Processes;
+use crate::values::nearest;
 use crate::values::network::Networks;
 
 /// What was read.
@@ -85,6 +87,7 @@ fn examined(
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
+    objections.extend(unknown_catch_all(&site, &values));
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
     }
@@ -131,6 +134,25 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     );
     let origin = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.origin.clone());
     Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
+}
+
+/// All mail would bounce.
+fn unknown_catch_all(site: &Site, values: &Values) -> Option<Mistake> {
+    let address = site.catch_all()?;
+    let names = accounts::names();
+    if names.iter().any(|name| address == format!("{name}@{}", site.domain)) {
+        return None;
+    }
+    let name = address.split('@').next().unwrap_or_default();
+    let meant = nearest(name, names.into_iter()).map(|nearest| format!("; did you mean {nearest}?"));
+    let reason = format!(
+        "is no account of this server; its accounts are {}, in {}{}",
+        names.join(", "),
+        site.domain,
+        meant.unwrap_or_default()
+    );
+    let entry = values.entry(CATCH_ALL)?;
+    Some(Mistake::new(&entry.origin, &entry.raw, reason))
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ pub fn configure_logs(desired: &Desired, logs: &Logs) -> anyhow::Result<()> {
         time_zone: jiff::tz::TimeZone::get(&site.time_zone)?,
         host: site.hostname.split('.').next().unwrap_or_default().to_owned(),
         gateways: trust.gateways.iter().map(ToString::to_string).collect(),
+        pods_are_strangers: trust.pods_are_strangers,
         probe_address: match site.protocols {
             Protocols::Ipv6 => PROBE_ADDRESS_IPV6,
             Protocols::Ipv4 | Protocols::All => PROBE_ADDRESS,

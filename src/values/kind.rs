@@ -8,6 +8,8 @@ use super::{domain, relay_host, words};
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
+    /// An account's name, `user` or `user@domain`, or empty for none. Whether there is such an account is another question.
+    Account,
     /// `yes` or `no`, as Postfix writes it.
     Boolean,
     /// A DNS name of at least two labels (RFC 1123).
@@ -58,6 +60,7 @@ impl Kind {
             return Err(words::LEAVE_EMPTY.to_owned());
         }
         match self {
+            Kind::Account => account(text),
             Kind::Boolean => boolean(text),
             Kind::Integer => integer(text),
             Kind::Time => time(text),
@@ -78,6 +81,7 @@ impl Kind {
     /// What is allowed, for the README's table.
     pub fn allowed(self) -> String {
         match self {
+            Kind::Account => "an account's name".to_owned(),
             Kind::Boolean | Kind::Switch => "`yes` `no`".to_owned(),
             Kind::Time => "a time, as `30s` or `4h`".to_owned(),
             Kind::Domain => "a domain name".to_owned(),
@@ -113,6 +117,22 @@ pub fn one_line(text: &str) -> Result<(), String> {
             "must not hold control characters, such as this one ({})",
             c.escape_default()
         )),
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    let is_name =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "@,;<>\"'".contains(c));
+    match lower.split_once('@') {
+        _ if lower.is_empty() => Ok(lower),
+        _ if words::means_none(text) => Err("is no account: leave it empty for none".to_owned()),
+        _ if matches!(lower.as_str(), "yes" | "true" | "on" | "1") => {
+            Err("must name the account, such as user".to_owned())
+        }
+        None if is_name(&lower) => Ok(lower),
+        Some((name, domain)) if is_name(name) && is_name(domain) => Ok(lower),
+        _ => Err("must be one account, such as user or user@example.org".to_owned()),
     }
 }
 
@@ -321,6 +341,20 @@ mod tests {
         assert_eq!(refused(Kind::Hosts, "null"), words::LEAVE_EMPTY);
         assert_eq!(refused(Kind::Networks, "none"), words::LEAVE_EMPTY);
         assert!(refused(Kind::Hosts, "a, b_c").contains(r#""b_c" is neither"#));
+    }
+
+    #[test]
+    fn accounts() {
+        for (text, canonical) in [("User", "user"), ("user@Example.ORG", "user@example.org"), (" ", "")] {
+            assert_eq!(Kind::Account.canonical(text), Ok(canonical.into()));
+        }
+        for word in ["none", "off", "No", "false"] {
+            assert!(refused(Kind::Account, word).contains("leave it empty"), "{word}");
+        }
+        assert!(refused(Kind::Account, "yes").contains("such as user"));
+        for wrong in ["a, b", "a@b@c", "@b", "a@", "<a@b>", "\"a\""] {
+            assert!(refused(Kind::Account, wrong).contains("one account"), "{wrong}");
+        }
     }
 
     #[test]

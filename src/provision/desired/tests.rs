@@ -127,6 +127,15 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
             ("POSTFIX_PORT_25_TCP", "tcp://10.96.0.7:25"),
         ],
     ),
+    (
+        "11_catch_all",
+        &[
+            ("MAILROOM_CATCH_ALL", "user"),
+            ("POSTFIX_RELAYHOST", "[smtp.example.org]:587"),
+            ("MAILROOM_RELAYHOST_USERNAME", "me"),
+            ("MAILROOM_RELAYHOST_PASSWORD", "hunter2"),
+        ],
+    ),
 ];
 
 #[test]

@@ -1,0 +1,149 @@
+"""MAILROOM_CATCH_ALL: mail for anybody is kept in one mailbox, and none leaves."""
+
+import pytest
+
+from lab import WORK, name
+
+SEND = """
+import smtplib, ssl
+port = {port}
+smtp = smtplib.SMTP_SSL("kept", port, context=ssl._create_unverified_context()) if port == 465 else smtplib.SMTP("kept", port)
+if port == 587: smtp.starttls(context=ssl._create_unverified_context())
+if port != 25: smtp.login("relay", "relaypass123")
+refused = smtp.sendmail("{sender}", {to}, "Subject: {subject}\\r\\n\\r\\nx\\r\\n")
+assert not refused, refused
+"""
+
+# Ways out that a copy of a production environment may hold, and what a drop-in file may add.
+WAYS_OUT = {
+    "POSTFIX_RELAYHOST": "[silent]:25",
+    "POSTFIX_TRANSPORT_MAPS": "inline:{ mapped.test=smtp:[silent]:25, refused.test=error:closed }",
+    "POSTFIX_SENDER_DEPENDENT_RELAYHOST_MAPS": "inline:{ a@example.org=[silent]:25 }",
+    "POSTFIX_SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS": "inline:{ b@example.org=out:[silent]:25 }",
+    "POSTFIX_VIRTUAL_ALIAS_MAPS": "inline:{ list@alias.test=one@example.net, sales@metabuilder.local=two@example.net }",
+    "POSTFIX_VIRTUAL_ALIAS_DOMAINS": "alias.test",
+    "POSTFIX_RELAY_DOMAINS": "relayed.test",
+    "POSTFIX_RELAY_RECIPIENT_MAPS": "inline:{ known@relayed.test=x }",
+    "POSTFIX_ALWAYS_BCC": "archive@example.com",
+    "POSTFIX_HEADER_CHECKS": "regexp:/etc/mailroom/filters",
+    "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER": "smtp:[silent]:25",
+}
+FILTERS = "/^Subject: filtered$/ FILTER smtp:[silent]:25\n/^Subject: own$/ FILTER out:[silent]:25\n/^Subject: rejected$/ REJECT\n"
+SERVICES = "out unix - - n - - smtp -o syslog_name=postfix/out\npiped unix - n n - - pipe flags=R user=nobody argv=/bin/false\n"
+
+
+@pytest.fixture(scope="module")
+def silent(lab):
+    return lab.sink(alias="silent")
+
+
+@pytest.fixture(scope="module")
+def kept(lab, silent):
+    directory = WORK / name("kept")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "master.cf.d/out.cf").write_text(SERVICES)
+    (directory / "filters").write_text(FILTERS)
+    return lab.server(alias="kept", env={"MAILROOM_CATCH_ALL": "user", **WAYS_OUT},
+                      options=["-v", f"{directory}:/etc/mailroom:ro"])
+
+
+def recipients(kept, subject, count):
+    """Waits for so many messages with a subject in the user's mailbox; returns for whom they were."""
+    there = f"grep -lr '^Subject: {subject}$' /var/mail/user/Maildir/new"
+    kept.wait_for(f"test $({there} | wc -l) -ge {count} && sed -n 's/^X-Original-To: //p' $({there})", f"{subject} in the mailbox")
+    found = kept.sh(f"sed -n 's/^X-Original-To: //p' $({there})").stdout.split()
+    return sorted(address for address in found if address != "archive@example.com")
+
+
+def let_nothing_out(kept, silent):
+    kept.wait_for("postqueue -p | grep -q 'queue is empty'", "an empty queue")
+    assert silent.exec("ls", "/mail").stdout == "", "the sink has got mail"
+    programs = {line.split("[")[0].split()[-1] for line in kept.logs().splitlines() if " status=" in line}
+    # cleanup(8) returns what a header check rejects.
+    assert programs <= {"postfix/virtual", "postfix/cleanup"}, programs
+    kept.exec("/healthcheck")
+
+
+TO = [
+    ["b@example.net"], ["admin@metabuilder.local"], ["nobody@metabuilder.local"], ["user+tag@metabuilder.local"],
+    ["postmaster@metabuilder.local"], ["a@mapped.test", "b@refused.test"], ["unknown@alias.test"], ["unknown@relayed.test"],
+    ["c@example.net", "d@example.net", "d@example.org", "relay@metabuilder.local"],
+]
+
+
+@pytest.mark.parametrize("port", [25, 587, 465])
+def test_mail_for_anybody_by_every_port(kept, silent, client, port):
+    for number, to in enumerate(TO):
+        subject = f"to-{port}-{number}"
+        client.python(SEND.format(port=port, sender="a@example.org", to=to, subject=subject))
+        # archive@example.com gets a copy of each.
+        assert recipients(kept, subject, len(to) + 1) == sorted(to)
+    let_nothing_out(kept, silent)
+
+
+@pytest.mark.parametrize("sender, subject", [
+    ("", "null-sender"), ("b@example.org", "by-sender"), ("a@example.org", "filtered"), ("a@example.org", "own")])
+def test_mail_from_anybody_and_filtered(kept, silent, client, sender, subject):
+    client.python(SEND.format(port=25, sender=sender, to=["b@example.net"], subject=subject))
+    assert recipients(kept, subject, 2) == ["b@example.net"]
+    let_nothing_out(kept, silent)
+
+
+def test_sendmail_inside(kept, silent):
+    kept.exec("sendmail", "-f", "c@example.org", "b@example.net", "root", "nobody@metabuilder.local",
+              input="Subject: sendmail\n\nx\n")
+    assert recipients(kept, "sendmail", 4) == ["b@example.net", "nobody@metabuilder.local", "root"]
+    let_nothing_out(kept, silent)
+
+
+def test_aliases_lead_to_the_mailbox(kept, silent, client):
+    to = ["list@alias.test", "sales@metabuilder.local"]
+    client.python(SEND.format(port=25, sender="a@example.org", to=to, subject="aliased"))
+    assert recipients(kept, "aliased", 3) == to
+    delivered = kept.sh("sed -n 's/^Delivered-To: //p' $(grep -lr '^Subject: aliased$' /var/mail/user/Maildir/new)").stdout
+    assert {"one@example.net", "two@example.net"} < set(delivered.split())
+    let_nothing_out(kept, silent)
+
+
+def test_a_bounce_for_an_outside_sender(kept, silent):
+    kept.exec("sendmail", "-f", "outsider@example.org", "b@example.net", input="Subject: rejected\n\nx\n")
+    kept.wait_for("grep -lr '^X-Original-To: outsider@example.org' /var/mail/user/Maildir/new", "the bounce")
+    let_nothing_out(kept, silent)
+
+
+def test_the_log_says_so_at_every_start_and_names_what_is_not_used(kept):
+    said = "MAILROOM_CATCH_ALL is on: mail for anybody is kept in the mailbox of user@metabuilder.local, and none leaves"
+    line = kept.wait_for_log(said)[0]
+    for unused in ["POSTFIX_RELAYHOST", "POSTFIX_TRANSPORT_MAPS", "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER"]:
+        assert unused in line, line
+
+
+def test_mail_that_waits_for_another_server_is_kept_too(lab, client):
+    """What is in the queue when it is switched on does not leave either."""
+    queue = ["-v", f"{lab.volume()}:/var/spool/postfix", "-v", f"{lab.volume()}:/var/mail"]
+    before = lab.server(alias="before", env={"POSTFIX_RELAYHOST": "[nowhere.invalid]:25"}, options=queue)
+    before.exec("sendmail", "-f", "a@example.org", "b@example.net", input="Subject: waiting\n\nx\n")
+    before.wait_for_log("status=deferred")
+    lab.remove_all(before)
+    after = lab.server(alias="after", env={"MAILROOM_CATCH_ALL": "user@metabuilder.local"}, options=queue)
+    after.exec("postqueue", "-f")
+    assert recipients(after, "waiting", 1) == ["b@example.net"]
+
+
+REFUSED = [
+    ("bob", "admin, relay, user"), ("usr", "did you mean user?"), ("user@example.org", "in metabuilder.local"),
+    ("none", "leave it empty"), ("off", "leave it empty"), ("yes", "such as user"), ("user, admin", "one account"),
+]
+
+
+@pytest.mark.parametrize("value, reason", REFUSED)
+def test_an_account_that_is_none(checker, value, reason):
+    done = checker.exec("env", f"MAILROOM_CATCH_ALL={value}", "mailroom", "check", check=False)
+    assert done.returncode == 64 and f"MAILROOM_CATCH_ALL={value}" in done.stderr and reason in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("value, address", [
+    ("admin", "admin@metabuilder.local"), ("User@MetaBuilder.local", "user@metabuilder.local"), ("", None)])
+def test_an_account_that_is_one(checker, value, address):
+    said = checker.exec("env", f"MAILROOM_CATCH_ALL={value}", "mailroom", "check").stdout
+    assert ("is kept in the mailbox of" in said) == bool(address) and (address or "") in said
