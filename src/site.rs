@@ -246,7 +246,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "MAILROOM_WAIT_FOR_VOLUMES",
         kind: Kind::Seconds { min: 0, max: 3600 },
         default: "5s",
-        help: "Time for another container that uses the same volumes to end, before this one gives up; `60s` for updates that start the new one first.",
+        help: "Time for another container that uses the same volumes to end, before this one gives up. With more than the default it is in standby meanwhile, which counts as healthy: `60s` for updates that start the new one first.",
         ..Variable::NEW
     },
     Variable {

@@ -58,6 +58,30 @@ pub fn file(probes: &[Named]) -> anyhow::Result<File> {
     Ok(File::public(list(), serde_json::to_string_pretty(probes)? + "\n"))
 }
 
+/// Where a server that waits says so.
+fn standby_note() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("standby")
+}
+
+/// Notes that this server waits for another, in words; nothing once it does not. An orchestrator that starts the new container
+/// first ends the old one when the new one is healthy, so a server in standby has to be. Where /run cannot be written, a later
+/// step says so.
+pub fn standby(waiting: Option<&str>) {
+    let _ = match waiting {
+        Some(waiting) => fs::write(standby_note(), waiting),
+        None => fs::remove_file(standby_note()),
+    };
+}
+
+/// What the health check finds.
+#[derive(Debug)]
+pub enum State {
+    /// The server waits for another one to end, in words.
+    Standby(String),
+    /// The server has started.
+    Started(Health),
+}
+
 /// The outcome of all probes.
 #[derive(Debug)]
 pub struct Health {
@@ -106,7 +130,10 @@ impl Health {
 }
 
 /// Asks everything that PID 1 wrote down, in parallel. An error says why there is nothing to ask.
-pub fn check() -> Result<Health, String> {
+pub fn check() -> Result<State, String> {
+    if let Ok(waiting) = fs::read_to_string(standby_note()) {
+        return Ok(State::Standby(waiting));
+    }
     let path = list();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -114,7 +141,7 @@ pub fn check() -> Result<Health, String> {
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     let probes: Vec<Named> = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(ask(&probes))
+    Ok(State::Started(ask(&probes)))
 }
 
 /// A pause before a probe is asked again.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::health;
 use crate::layout::{CERTIFICATE_DIRECTORY, VOLUMES};
 use crate::system::files;
 use crate::system::lock::{self, Attempt, Held};
@@ -25,8 +26,18 @@ pub struct Locked {
     pub after_others: bool,
 }
 
+/// The default: time for a container that is ending. One that is given longer is meant to take over.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// Locks every volume, and waits for others to end, that long in all.
 pub async fn lock(limit: Duration) -> anyhow::Result<Locked> {
+    health::standby(None);
+    let locked = wait(limit).await;
+    health::standby(None);
+    locked
+}
+
+async fn wait(limit: Duration) -> anyhow::Result<Locked> {
     let end = Instant::now() + limit;
     let mut locked = Locked::default();
     let mut files = BTreeSet::new();
@@ -62,6 +73,11 @@ pub async fn lock(limit: Duration) -> anyhow::Result<Locked> {
                     path = volume,
                     "Waiting up to {seconds} s: {volume} is in use by {holder}"
                 );
+                if limit > MOMENT {
+                    health::standby(Some(&format!(
+                        "{volume} is in use by {holder}; this server starts when that one has ended"
+                    )));
+                }
             }
             told = true;
             sleep(POLL).await;

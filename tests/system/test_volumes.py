@@ -31,9 +31,11 @@ def test_an_update_that_starts_the_new_one_first(lab, fault):
     load = Load(lab, alias)
     new = lab.server(alias=alias, env=LMTP | {"MAILROOM_WAIT_FOR_VOLUMES": "60s"}, options=options, healthy=False)
     new.wait_for_log("Waiting up to 60 s: /var/mail is in use by container ")
+    standby = new.exec("/healthcheck").stdout
+    assert standby.startswith("standby: /var/mail is in use by container "), "an orchestrator ends the old one when the new one is healthy"
     docker("stop", old.id)
     assert old.exit_code == 0
-    new.wait_until_healthy()
+    new.wait_for('/healthcheck | grep ^healthy', 'it serves')
     load.wait_for(20)
     account(fault, "an update that starts the new one first", new, load, True, "")
 
