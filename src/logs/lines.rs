@@ -1,5 +1,7 @@
 //! What a daemon's log lines mean. Each daemon's folder says so for its own; the router asks.
 
+use std::ops::Range;
+
 use super::record::Record;
 
 /// One daemon's knowledge of its log lines.
@@ -11,6 +13,8 @@ pub struct LogLines {
     pub file: &'static str,
     /// Whether a program, as syslog names it (`postfix/smtpd`, `dovecot`), is this daemon's.
     pub is_own: fn(program: &str) -> bool,
+    /// The part of a message that shows a client's credentials, if any does. Every program's lines are looked at.
+    pub credentials: fn(message: &str) -> Option<Range<usize>>,
     /// Whether a line speaks of nothing but a health probe, which comes from this address. Such lines are dropped.
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// Whether a message says that something was refused to this address because it is not trusted.

@@ -8,6 +8,7 @@ pub const LOG_LINES: LogLines = LogLines {
     service: "postfix",
     file: "/var/log/mail.log",
     is_own: |program| program == "postfix" || program.starts_with("postfix/"),
+    credentials: super::credentials::credentials,
     is_probe: |record, address| is_probe(record.message(), address),
     refuses,
     means,

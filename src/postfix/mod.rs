@@ -5,6 +5,7 @@ mod aliases;
 mod caches;
 mod check;
 mod checks;
+mod credentials;
 mod drop_ins;
 mod files;
 mod grammar;
