@@ -1,5 +1,7 @@
 //! What Dovecot's log lines mean. Its log process writes them all, under one name.
 
+use std::ops::Range;
+
 use crate::logs::lines::LogLines;
 
 /// For the log router.
@@ -7,6 +9,7 @@ pub const LOG_LINES: LogLines = LogLines {
     service: "dovecot",
     file: "/var/log/dovecot.log",
     is_own: |program| program == "dovecot",
+    credentials,
     is_probe: |record, address| is_probe(record.message(), address),
     refuses,
     means: |_| None,
@@ -20,6 +23,31 @@ fn is_probe(message: &str, address: &str) -> bool {
         .any(|opening| message.starts_with(opening));
     let client = message.split_once("user=<").map_or("", |(_, client)| client);
     login && client.starts_with(&format!(">, rip={address}, "))
+}
+
+/// With `auth_debug_passwords` and `auth_verbose_passwords`: base64 of a client, a given password, one that was compared.
+fn credentials(message: &str) -> Option<Range<usize>> {
+    let base64 = || {
+        let end = message.find(" (previous base64 data may contain sensitive data)")?;
+        // Tabs stand between the fields; here they are escapes.
+        let field = message[..end].rfind("\\t").map_or(0, |at| at + 2);
+        let name = if message[field..end].starts_with("resp=") { 5 } else { 0 };
+        Some(field + name..end)
+    };
+    let given = || {
+        let begin = message.find("given password: ")? + "given password: ".len();
+        let end = message.rfind(')').filter(|end| *end >= begin);
+        Some(begin..end.unwrap_or(message.len()))
+    };
+    let compared = || {
+        let before = &message[..message.find(") != '")?];
+        let is_scheme = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "-_.".contains(c);
+        let begins = before
+            .match_indices('(')
+            .filter(|(at, _)| before[..*at].ends_with(is_scheme));
+        begins.map(|(at, _)| at + 1..message.len()).next()
+    };
+    base64().or_else(given).or_else(compared)
 }
 
 /// A test account from outside its networks, or a password in clear.
@@ -58,6 +86,36 @@ mod tests {
         ] {
             assert!(!is_probe(text), "{text}");
         }
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        let sensitive = "(previous base64 data may contain sensitive data)";
+        for (message, hidden) in [
+            (
+                format!("auth: Debug: client in: AUTH\\t1\\tPLAIN\\trport=5\\tresp=AHVz== {sensitive}"),
+                "AHVz==",
+            ),
+            (
+                format!("auth: Debug: client in: CONT\\t3\\tAHVzZXIA {sensitive}"),
+                "AHVzZXIA",
+            ),
+            (
+                "auth(u@d,::1,sasl:plain)<x>: accounts: Password mismatch (given password: my) (word)".to_owned(),
+                "my) (word",
+            ),
+            (
+                "auth(u@d,::1,sasl:plain)<x>: Debug: accounts: SHA512-CRYPT(my(word) != '$6$x'".to_owned(),
+                "my(word) != '$6$x'",
+            ),
+        ] {
+            assert_eq!(&message[credentials(&message).unwrap()], hidden, "{message}");
+        }
+        assert_eq!(credentials("auth: Debug: client in: CONT<hidden>"), None);
+        assert_eq!(
+            credentials("imap(user)<1><x>: Disconnected: Logged out in=1 out=2 (x)"),
+            None
+        );
     }
 
     #[test]

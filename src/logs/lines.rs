@@ -1,5 +1,7 @@
 //! What a daemon's log lines mean. Each daemon's folder says so for its own; the router asks.
 
+use std::ops::Range;
+
 use super::record::Record;
 
 /// One daemon's knowledge of its log lines.
@@ -11,6 +13,8 @@ pub struct LogLines {
     pub file: &'static str,
     /// Whether a program, as syslog names it (`postfix/smtpd`, `dovecot`), is this daemon's.
     pub is_own: fn(program: &str) -> bool,
+    /// The part of a message that shows a client's credentials, if any does. Every program's lines are looked at.
+    pub credentials: fn(message: &str) -> Option<Range<usize>>,
     /// Whether a line speaks of nothing but a health probe, which comes from this address. Such lines are dropped.
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// Whether a message says that something was refused to this address, or to any, because it is not trusted.
@@ -20,7 +24,7 @@ pub struct LogLines {
 }
 
 /// What PID 1 should know of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Meaning {
     /// Somebody reloads the daemon, and not by Mailroom: its main process gets its SIGHUP in a moment.
     ReloadBegins,
@@ -28,4 +32,6 @@ pub enum Meaning {
     Reloaded,
     /// Another server wants a login that cannot be made; the line does not say why.
     NoLogin,
+    /// A neighbour's mail for the own domain is refused, for there is no such mailbox.
+    NoMailbox,
 }

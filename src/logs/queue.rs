@@ -80,6 +80,11 @@ impl Lost {
         self.0.fetch_add(lines, Ordering::Relaxed);
     }
 
+    /// Whether there is nothing to log.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     /// The count, which begins at zero again.
     pub(super) fn take(&self) -> u64 {
         self.0.swap(0, Ordering::Relaxed)

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,9 +22,12 @@ use super::record::{Record, escape};
 use super::sink::LogFile;
 use super::stdout::Stdout;
 use crate::layout::PROBE_ADDRESS;
+use crate::secrets::HIDDEN;
 
 /// Size of each log file, in bytes; one full file is kept beside it.
 const LOG_FILE_LIMIT: u64 = 10 << 20;
+/// Between two lines that say how many were lost, and between two attempts.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Lines of each service that are shown again when it has failed too often.
 const LAST_LINES: usize = 20;
 
@@ -36,6 +39,8 @@ pub(super) struct Router {
     files: BTreeMap<&'static str, LogFile>,
     stdout: Stdout,
     lost: Lost,
+    /// When the log last said how many.
+    told: Option<Instant>,
     flushed: SyncSender<()>,
     meanings: UnboundedSender<(&'static str, Meaning)>,
     text: Text,
@@ -62,6 +67,7 @@ impl Router {
             files: BTreeMap::new(),
             stdout,
             lost,
+            told: None,
             flushed,
             meanings,
             text: Text::default(),
@@ -75,8 +81,18 @@ impl Router {
 
     /// Works until the queue is closed.
     pub(super) fn run(&mut self, items: &Receiver<Item>) {
-        while let Ok(item) = items.recv() {
-            self.take(item);
+        loop {
+            // A loss is told soon, also when no line comes any more.
+            let next = if self.lost.is_none() {
+                items.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                items.recv_timeout(AGAIN)
+            };
+            match next {
+                Ok(item) => self.take(item),
+                Err(RecvTimeoutError::Timeout) => self.report_lost(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 
@@ -84,7 +100,7 @@ impl Router {
         self.report_lost();
         match item {
             Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => self.stdout.flush(&self.flushed),
-            Item::Syslog(at, datagram) => self.syslog(at, &Record::parse(&datagram)),
+            Item::Syslog(at, datagram) => self.syslog(at, Record::parse(&datagram)),
             Item::Own(own) => self.stdout.print(self.text.own(own.at, &own.text)),
             Item::Printed(at, service, line) => self.printed(at, service, &line),
             Item::Configure(configuration) => {
@@ -115,19 +131,27 @@ impl Router {
         }
     }
 
-    /// Logs how many lines were lost, as soon as that line itself can be written.
-    fn report_lost(&self) {
+    /// Logs how many lines were lost, as soon as that line itself can be written, but not between each two lines of a flood.
+    fn report_lost(&mut self) {
+        if self.told.is_some_and(|told| told.elapsed() < AGAIN) {
+            return;
+        }
         let lost = self.lost.take();
         if lost == 0 {
             return;
         }
         let text = format!("{lost} log lines were lost: they came faster than they could be written");
-        if !self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
+        if self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
+            self.told = Some(Instant::now());
+        } else {
             self.lost.add(lost);
         }
     }
 
-    fn syslog(&mut self, at: Timestamp, record: &Record) {
+    fn syslog(&mut self, at: Timestamp, record: Record) {
+        let tag = record.text.len() - record.message().len();
+        let text = self.without_credentials(record.text, tag);
+        let record = &Record { text };
         let program = record.program();
         let owner = self.lines.iter().find(|lines| (lines.is_own)(program)).copied();
         if owner.is_some_and(|owner| (owner.is_probe)(record, self.probe_address)) {
@@ -146,6 +170,16 @@ impl Router {
         }
     }
 
+    /// Whatever program quotes a client, its password is shown nowhere. The message begins behind a tag of that length.
+    fn without_credentials(&self, mut text: String, tag: usize) -> String {
+        for lines in &self.lines {
+            if let Some(part) = (lines.credentials)(&text[tag..]) {
+                text.replace_range(tag + part.start..tag + part.end, HIDDEN);
+            }
+        }
+        text
+    }
+
     /// Passes on what a daemon's line means, and explains it where it needs that.
     fn interpret(&mut self, owner: LogLines, record: &Record) {
         if let Some(meaning) = (owner.means)(record) {
@@ -159,7 +193,7 @@ impl Router {
     }
 
     fn printed(&mut self, at: Timestamp, service: &'static str, line: &[u8]) {
-        let text = escape(line);
+        let text = self.without_credentials(escape(line), 0);
         if !text.is_empty() {
             let line = self.text.printed(at, service, &text);
             self.remember(service, &line);
@@ -231,6 +265,7 @@ mod tests {
             service: "one",
             file,
             is_own: |program| program.starts_with("one"),
+            credentials: |message| message.find("secret").map(|at| at..message.len()),
             is_probe: |record, _| record.message() == "probe",
             refuses: |_, _| false,
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
@@ -321,6 +356,23 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_shown_nowhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, general) = (path(&directory, "one"), path(&directory, "general"));
+        let mut bench = bench(100, vec![one(file)], general);
+        bench.syslog("one: my secret 1");
+        bench.syslog("marker: my secret 2");
+        bench
+            .router
+            .take(Item::Printed(Timestamp::UNIX_EPOCH, "one", b"my secret 3\n".to_vec()));
+        bench.router.take(Item::Repeat("one"));
+        let read = |path: &str| std::fs::read_to_string(path).unwrap();
+        let all = [bench.printed().concat(), read(file), read(general)].concat();
+        assert_eq!(all.matches("my <hidden>\n").count(), 7, "{all}");
+        assert!(!all.contains("secret"), "{all}");
+    }
+
+    #[test]
     fn lost_lines_are_counted_and_logged_later() {
         let directory = tempfile::tempdir().unwrap();
         let mut bench = bench(2, Vec::new(), path(&directory, "general"));
@@ -339,6 +391,27 @@ mod tests {
         bench.router.take(own());
         let printed = bench.printed();
         assert!(printed[0].contains(" 998 log lines were lost: "), "{printed:?}");
-        assert_eq!(bench.router.lost.take(), 0);
+        assert!(bench.router.lost.is_none());
+    }
+
+    #[test]
+    fn a_loss_is_logged_though_nothing_else_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let Bench {
+            mut router, printed, ..
+        } = bench(1, Vec::new(), path(&directory, "general"));
+        for text in ["a", "b", "c"] {
+            router.syslog(Timestamp::UNIX_EPOCH, Record { text: text.to_owned() });
+        }
+        let (sender, items) = sync_channel(1);
+        let thread = std::thread::spawn(move || router.run(&items));
+        let next = || match printed.recv_timeout(Duration::from_secs(10)) {
+            Ok(Line::Text(text)) => text,
+            _ => panic!("nothing was printed"),
+        };
+        assert!(next().ends_with(" a\n"));
+        assert!(next().contains(" 2 log lines were lost: "));
+        drop(sender);
+        thread.join().unwrap();
     }
 }

@@ -28,7 +28,7 @@ use crate::system::programs::Program;
 /// A key that no table should hold, and that every type of table takes.
 const HARMLESS: &str = "mailroom.invalid";
 
-pub(super) const POSTCONF: Program = program("postconf");
+const POSTCONF: Program = program("postconf");
 const POSTMAP: Program = program("postmap");
 
 pub(super) const fn program(name: &'static str) -> Program {
@@ -48,6 +48,14 @@ pub(super) async fn known_parameters(processes: &Processes) -> anyhow::Result<Pa
     };
     let (defaults, types) = tokio::join!(ask("-d"), ask("-m"));
     Ok(Parameters::parse(&defaults?, &types?))
+}
+
+/// The values that parameters have in the running configuration, in their order, `$names` expanded.
+pub(super) async fn in_force(names: &[&str], processes: &Processes) -> anyhow::Result<Vec<String>> {
+    let mut command = POSTCONF.command()?;
+    command.arg("-xh").args(names);
+    let said = processes.output(&mut command, LIMIT).await?.stdout;
+    Ok(said.lines().map(str::to_owned).collect())
 }
 
 /// Builds the tables and checks the configuration.

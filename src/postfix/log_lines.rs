@@ -1,5 +1,7 @@
 //! What Postfix's log lines mean (postlogd(8); the texts are those of its sources, 3.7 to 3.10).
 
+use std::net::IpAddr;
+
 use crate::logs::lines::{LogLines, Meaning};
 use crate::logs::record::Record;
 
@@ -8,6 +10,7 @@ pub const LOG_LINES: LogLines = LogLines {
     service: "postfix",
     file: "/var/log/mail.log",
     is_own: |program| program == "postfix" || program.starts_with("postfix/"),
+    credentials: super::credentials::credentials,
     is_probe: |record, address| is_probe(record.message(), address),
     refuses,
     means,
@@ -51,12 +54,35 @@ fn wants_a_login(message: &str) -> bool {
     status.is_some_and(|status| status.contains(": no mechanism available") || status.contains(" said: 530 "))
 }
 
+/// `NOQUEUE: reject: RCPT from unknown[172.20.0.3]: 550 5.1.1 <a@b>: Recipient address rejected: User unknown in virtual
+/// mailbox table; …`, to an address that no stranger has.
+fn refuses_a_neighbour(message: &str) -> bool {
+    const REFUSAL: &str = ": Recipient address rejected: User unknown in virtual mailbox table; ";
+    let Some((client, _)) = message
+        .strip_prefix("NOQUEUE: reject: RCPT from ")
+        .filter(|rest| rest.contains(REFUSAL))
+        .and_then(|rest| rest.split_once("]: 550 5.1.1 <"))
+    else {
+        return false;
+    };
+    let address = client.rsplit_once('[').map(|(_, address)| address.parse());
+    matches!(address, Some(Ok(address)) if is_private(address))
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback(),
+    }
+}
+
 /// `postfix reload` logs before it signals the master, which logs once it has the signal.
 fn means(record: &Record) -> Option<Meaning> {
     match (record.program(), record.message()) {
         ("postfix/postfix-script", "refreshing the Postfix mail system") => Some(Meaning::ReloadBegins),
         ("postfix/master", message) if message.starts_with("reload -- version") => Some(Meaning::Reloaded),
         ("postfix/smtp" | "postfix/relay/smtp", message) if wants_a_login(message) => Some(Meaning::NoLogin),
+        (_, message) if refuses_a_neighbour(message) => Some(Meaning::NoMailbox),
         _ => None,
     }
 }
@@ -128,6 +154,21 @@ mod tests {
             "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 550 5.1.1 <a@b>: x",
             None
         ));
+    }
+
+    #[test]
+    fn neighbours_without_a_mailbox() {
+        let line = |address: &str| {
+            format!(
+                "NOQUEUE: reject: RCPT from unknown[{address}]: 550 5.1.1 <a@b>: Recipient address rejected: User unknown in \
+                 virtual mailbox table; from=<c@d> to=<a@b> proto=ESMTP helo=<x>"
+            )
+        };
+        assert!(refuses_a_neighbour(&line("172.20.0.3")) && refuses_a_neighbour(&line("fd00::5")));
+        assert!(
+            !refuses_a_neighbour(&line("192.0.2.7"))
+                && !refuses_a_neighbour("NOQUEUE: reject: RCPT from x[10.0.0.1]: 554 x")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod caches;
 mod catch_all;
 mod check;
 mod checks;
+mod credentials;
 mod destinations;
 mod drop_ins;
 mod files;
@@ -100,6 +101,7 @@ impl Daemon for Postfix {
     fn explain<'a>(&'a self, meaning: Meaning, processes: &'a Processes) -> Work<'a, Option<String>> {
         match meaning {
             Meaning::NoLogin => Box::pin(relay_login::explain(processes)),
+            Meaning::NoMailbox => Box::pin(relay::explain_no_mailbox(processes)),
             Meaning::ReloadBegins | Meaning::Reloaded => Box::pin(async { Ok(None) }),
         }
     }

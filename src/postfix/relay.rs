@@ -1,8 +1,10 @@
 //! The relay host: what its port says of TLS, and what the level of TLS says of its login.
 
+use super::check;
 use super::main_cf::Given;
 use super::settings::Settings;
 use crate::report::Mistake;
+use crate::system::processes::Processes;
 use crate::values::relay_host::{self, RelayHost};
 
 const RELAY_HOST: &str = "relayhost";
@@ -84,6 +86,21 @@ pub(super) fn notes(settings: &Settings) -> Vec<String> {
             .to_owned()
     });
     wrapped.into_iter().chain(unverified).collect()
+}
+
+/// Why mail for the own domain does not go on to the relay host, where there is one.
+pub(super) async fn explain_no_mailbox(processes: &Processes) -> anyhow::Result<Option<String>> {
+    let values = check::in_force(&["relayhost", "mydomain"], processes).await?;
+    let [relay_host, domain] = values.as_slice() else {
+        return Ok(None);
+    };
+    Ok((!relay_host.is_empty()).then(|| {
+        format!(
+            "Refused because this server itself has the mailboxes of {domain} (POSTFIX_MYDOMAIN), and none of that name; where \
+             {relay_host} or another server has them, give this one a domain of its own, such as \
+             POSTFIX_MYDOMAIN=mailroom.{domain}"
+        )
+    }))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::META_DIRECTORY;
-use super::check::{POSTCONF, program};
+use super::check::{self, program};
 use super::lookups::{self, Lookup};
 use super::parameters::split_words;
 use super::relay::hosts;
@@ -133,15 +133,15 @@ struct InForce {
 
 impl InForce {
     async fn ask(processes: &Processes) -> anyhow::Result<InForce> {
-        let mut command = POSTCONF.command()?;
-        command.args(["-xh", "relayhost", "smtp_tls_security_level", "smtp_tls_wrappermode"]);
-        command.args([
+        let names = [
+            "relayhost",
+            "smtp_tls_security_level",
+            "smtp_tls_wrappermode",
             "smtp_sasl_auth_enable",
             "smtp_sasl_security_options",
             "smtp_sasl_mechanism_filter",
-        ]);
-        let said = processes.output(&mut command, CONVERSATION).await?.stdout;
-        let mut values = said.lines().map(str::to_owned);
+        ];
+        let mut values = check::in_force(&names, processes).await?.into_iter();
         let mut next = || values.next().unwrap_or_default();
         Ok(InForce {
             relay_host: next(),

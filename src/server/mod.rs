@@ -8,6 +8,7 @@ mod networks;
 mod reload;
 pub mod sweep;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -192,16 +193,18 @@ async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSen
 
 /// Hands on what the daemons' log lines mean.
 async fn understand(mut meanings: Meanings, requests: UnboundedSender<Request>, origin: Origin) {
-    let mut explained: Option<Instant> = None;
+    let mut explained: BTreeMap<Meaning, Instant> = BTreeMap::new();
     while let Some((service, meaning)) = meanings.recv().await {
         match meaning {
             Meaning::ReloadBegins => drop(requests.send(Request::ReloadBegins(service))),
             Meaning::Reloaded => drop(requests.send(Request::Reloaded(service))),
-            Meaning::NoLogin if explained.is_none_or(|then| then.elapsed() >= BETWEEN_EXPLANATIONS) => {
-                explained = Some(Instant::now());
-                spawn_local(explain(origin.clone(), service, meaning));
+            Meaning::NoLogin | Meaning::NoMailbox => {
+                let is_recent = |then: &Instant| then.elapsed() < BETWEEN_EXPLANATIONS;
+                if !explained.get(&meaning).is_some_and(is_recent) {
+                    explained.insert(meaning, Instant::now());
+                    spawn_local(explain(origin.clone(), service, meaning));
+                }
             }
-            Meaning::NoLogin => {}
         }
     }
 }

@@ -166,6 +166,16 @@ def test_why_no_login_can_be_made_is_logged(lab, client, offer, login, said):
     assert "relay host [far]:2525" in line and "hunter-22" not in server.logs()
 
 
+def test_the_own_domain_hosted_elsewhere(lab, client):
+    """r6"""
+    lab.sink()
+    server = lab.server(alias="app", env={"POSTFIX_MYHOSTNAME": "app.corp.test", "POSTFIX_MYDOMAIN": "corp.test",
+                                          "POSTFIX_RELAYHOST": "[sink]"})
+    with pytest.raises(AssertionError, match="User unknown"):
+        send(client, "app", "boss@corp.test")
+    server.wait_for_log("or another server has them, give this one a domain of its own, such as POSTFIX_MYDOMAIN=mailroom.corp.test")
+
+
 SEND_LOGGED_IN = """
 import smtplib, ssl
 for sender in ["user@metabuilder.local", "user+lists@metabuilder.local", "admin@metabuilder.local"]:

@@ -180,13 +180,32 @@ def test_lost_lines_are_counted(lab, figure):
     server.wait_for("tail -n 5 /var/log/mail.log | grep -F 'numbered 12000.'", "all lines are in the file")
     docker("exec", "-d", server.id, "bash", "-c", "cat /tmp/full >/tmp/seen")
     seen = lambda: server.sh("cat /tmp/seen", check=False).stdout
-    until(lambda: server.sh("postlog -t stirred x") and "lines were lost" in seen(), "it is told")
+    until(lambda: "lines were lost" in seen(), "it is told, though no line comes any more")
     server.sh("postlog -t marker the end")
     until(lambda: "the end" in seen(), "all is read")
     told = sum(map(int, re.findall(r"(\d+) (?:log )?lines were lost", seen())))
     missing = 12000 - seen().count("flood")
     figure("12000 lines, blocked standard output", f"{missing} missing, {told} told as lost")
     assert missing > 0 and abs(told - missing) < 50
+
+
+def test_of_a_flood_each_line_is_shown_or_told(lab, figure):
+    """machine.md 20. The engine's own log must not be rotated meanwhile: what it drops it does not say."""
+    options = ["--log-driver", "json-file", "--log-opt", "max-size=500m", "--log-opt", "max-file=1"]
+    server = lab.server(alias="flood", options=options)
+    sent = 100_000
+    begun = time.monotonic()
+    server.sh(f"seq -f 'numbered %.0f.' {sent} | postlog -t flood 2>/dev/null")
+    seconds = time.monotonic() - begun
+
+    def counted():
+        logs = server.logs()
+        return len(set(re.findall(r"numbered (\d+)\.", logs))), sum(map(int, re.findall(r"(\d+) log lines were lost", logs)))
+
+    until(lambda: sum(counted()) >= sent, lambda: f"of {sent} lines are (shown, told as lost): {counted()}")
+    shown, told = counted()
+    figure(f"{sent / seconds:.0f} lines a second", f"{shown} of {sent} shown, {told} told as lost")
+    assert shown + told == sent
 
 
 @pytest.mark.parametrize("signal", ["TERM", "INT", "QUIT", "37"])
