@@ -91,7 +91,7 @@ pub trait Configured: fmt::Debug {
     /// name. Reads those files, once.
     fn examine(&mut self, site: &Site, values: &Values) -> anyhow::Result<Vec<Mistake>>;
 
-    /// How many settings were given besides the defaults.
+    /// How many settings were given besides those of the table of variables.
     fn count(&self) -> usize;
 
     /// What is set, in the daemon's own words, for the log.

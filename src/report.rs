@@ -76,19 +76,23 @@ impl Report {
         mistakes.sort_by(|one, other| one.variable.cmp(&other.variable));
         // Several programs of a daemon warn of the same.
         mistakes.dedup();
-        let hide = |mistake: Mistake| Mistake {
-            reason: secrets.hide(&words::with_likely_cause(mistake.reason, &mistake.value)),
-            value: secrets.shown(&mistake.variable, &mistake.value),
-            variable: mistake.variable,
+        let hide = |mistake: Mistake| {
+            let reason = words::with_likely_cause(mistake.reason, &mistake.value);
+            let value = secrets.shown(&mistake.variable, &mistake.value);
+            let reason = secrets
+                .hide(&reason)
+                .replace(&value, &words::cut(&value, LONGEST_VALUE));
+            Mistake {
+                reason: words::cut(&reason, LONGEST_REASON),
+                value: words::cut(&value, LONGEST_VALUE),
+                variable: mistake.variable,
+            }
         };
         Report(mistakes.into_iter().map(hide).collect())
     }
-}
 
-impl std::error::Error for Report {}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The whole report; `outcome` says what follows from it.
+    pub fn text(&self, outcome: &str) -> String {
         let in_files = self.0.iter().any(|mistake| mistake.variable.starts_with('/'));
         let (what, are) = match (in_files, self.0.len()) {
             (false, 1) => ("environment variable", "is"),
@@ -96,21 +100,34 @@ impl fmt::Display for Report {
             (true, 1) => ("setting", "is"),
             (true, _) => ("settings", "are"),
         };
-        writeln!(
-            f,
-            "{} {what} {are} wrong; nothing was started and nothing changed",
-            self.0.len()
-        )?;
-        for Mistake {
-            variable,
-            value,
-            reason,
-        } in &self.0
-        {
+        let mistake = |mistake: &Mistake| {
+            let Mistake {
+                variable,
+                value,
+                reason,
+            } = mistake;
             let equals = if variable.starts_with('/') { ": " } else { "=" };
-            write!(f, "\n  {variable}{equals}{}\n      {reason}\n", shown(variable, value))?;
-        }
-        write!(f, "\nmailroom help-env lists every variable")
+            let line = format!("{variable}{equals}{}", shown(variable, value));
+            format!("\n  {}\n      {reason}\n", line.trim_end())
+        };
+        let mistakes: String = self.0.iter().map(mistake).collect();
+        format!(
+            "{} {what} {are} wrong; {outcome}\n{mistakes}\nmailroom help-env lists every variable",
+            self.0.len()
+        )
+    }
+}
+
+/// Letters of the longest value that is shown whole.
+const LONGEST_VALUE: usize = 300;
+/// The same of what is said of it.
+const LONGEST_REASON: usize = 1500;
+
+impl std::error::Error for Report {}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text("nothing has changed"))
     }
 }
 
@@ -140,6 +157,16 @@ mod tests {
         assert!(!text.contains("hunter") && !text.contains("<hidden>2"), "{text}");
         assert!(text.contains("DOVECOT_DOVEADM_PASSWORD=<hidden>"), "{text}");
         assert!(text.contains("MAILROOM_GATE=<hidden>"), "the table says so: {text}");
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let value = "x".repeat(3_000_000);
+        let reason = format!("{value} is wrong: leave it empty");
+        let report = Report::of(vec![Mistake::new("POSTFIX_X", &value, reason)], &Secrets::default());
+        let text = report.to_string();
+        assert!(text.len() < 1500 && text.contains("… (3000000 characters)"), "{text}");
+        assert!(text.contains(" is wrong: leave it empty"), "{text}");
     }
 
     #[test]

@@ -13,10 +13,10 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
             return Err(Report::of(vec![expired], &desired.secrets).into());
         }
         print(format_args!(
-            "all is well: {} for {}, {} settings beside the defaults, {} files; Postfix and Dovecot accept them",
+            "all is well: {} for {}, {} set, {} files; Postfix and Dovecot accept them",
             site.hostname,
             site.domain,
-            notices.given,
+            settings(notices.given),
             // The list for the health check is written beside the plan.
             desired.plan.files.len() + 1
         ));
@@ -29,4 +29,12 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         notes.for_each(print);
         Ok(())
     })
+}
+
+fn settings(given: usize) -> String {
+    match given {
+        0 => "nothing".to_owned(),
+        1 => "1 setting".to_owned(),
+        given => format!("{given} settings"),
+    }
 }

@@ -25,7 +25,7 @@ fn refuse(error: anyhow::Error) -> anyhow::Result<u8> {
         return Ok(EXIT_CONFIG);
     }
     let report = error.downcast::<Report>()?;
-    output::complain(&report);
+    output::complain(report.text("nothing was started and nothing changed"));
     let is_on_disk = report.0.iter().all(certificates::is_about);
     Ok(if is_on_disk { EXIT_CONFIG } else { EXIT_USAGE })
 }

@@ -14,13 +14,14 @@ mod users;
 use std::path::{Path, PathBuf};
 
 use self::check::DovecotChecker;
-use self::settings::{DROP_IN_DIRECTORY, Settings};
+use self::settings::{DROP_IN_DIRECTORY, DovecotSetting, Settings};
 use crate::accounts::Account;
 use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::layout::{DOVECOT_RUN_DIRECTORY, MAIL_DIRECTORY, RUN_DIRECTORY, USERS_FILE};
 use crate::logs::lines::LogLines;
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::report::Mistake;
+use crate::secrets;
 use crate::settings::gather::DROP_INS;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values};
@@ -28,6 +29,7 @@ use crate::site::Site;
 use crate::system::files::Owner;
 use crate::system::owners::Without;
 use crate::system::processes::Processes;
+use crate::values::words;
 
 const DOVECOT_GROUP: Owner = Owner {
     user: "root",
@@ -110,7 +112,7 @@ impl Configured for Settings {
     }
 
     fn count(&self) -> usize {
-        self.given.len()
+        self.given.len() + self.files.iter().map(|file| settings::count(&file.text)).sum::<usize>()
     }
 
     fn settings(&self) -> Vec<Set> {
@@ -118,7 +120,16 @@ impl Configured for Settings {
     }
 
     fn notes(&self) -> Vec<String> {
-        Vec::new()
+        let is_shown = |setting: &&DovecotSetting| !secrets::is_secret(&setting.variable, &setting.value);
+        let given = self.given.iter().filter(is_shown);
+        let commented = given.filter(|setting| words::holds_comment(&setting.value));
+        let note = |setting: &DovecotSetting| {
+            format!(
+                "{}: # and what stands behind it are a part of the value; a comment would have to be left out",
+                setting.variable
+            )
+        };
+        commented.map(note).collect()
     }
 
     /// Dovecot does not open or close listeners for a reload; Postfix says so for both.

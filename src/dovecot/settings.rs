@@ -122,6 +122,11 @@ fn set_lines(text: &str) -> Vec<(usize, &str, &str, bool)> {
     found
 }
 
+/// How many settings a drop-in file holds.
+pub(super) fn count(text: &str) -> usize {
+    set_lines(text).len()
+}
+
 /// The lines of a drop-in file that set what Mailroom decides, to something else.
 fn decided_settings(file: &DropIn, written: &Written) -> Vec<Mistake> {
     let lines = set_lines(&file.text).into_iter();

@@ -181,7 +181,7 @@ impl Configured for Configuration {
     }
 
     fn count(&self) -> usize {
-        self.settings.parameters.values().filter(|given| given.explicit).count() + self.settings.master.len()
+        self.settings.given
     }
 
     fn settings(&self) -> Vec<Set> {

@@ -74,6 +74,8 @@ pub struct Settings {
     pub networks_origin: Option<String>,
     /// Outbound mail.
     pub relay: Relay,
+    /// How many settings were given besides those of the table of variables.
+    pub given: usize,
 }
 
 impl Settings {
@@ -99,6 +101,7 @@ impl Settings {
                 reader.mistake(&name, reason);
             }
         }
+        settings.given = settings.parameters.len() + settings.master.len() + settings.services.len();
         settings.add_table_parameters(reader);
         settings.networks_origin = reader
             .values()

@@ -20,7 +20,7 @@ pub struct Notices {
     pub warnings: Vec<String>,
     /// Who has a mailbox.
     pub accounts: String,
-    /// How many settings were given besides the defaults.
+    /// How many settings were given.
     pub given: usize,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
             "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
             names.join(", ")
         ),
-        given: read.configured.iter().map(|daemon| daemon.count()).sum(),
+        given: read.given,
     }
 }
 

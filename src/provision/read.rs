@@ -29,6 +29,8 @@ pub struct Read {
     pub secrets: Secrets,
     /// What a user should know about how the environment was understood.
     pub notes: Vec<String>,
+    /// How many settings were given.
+    pub given: usize,
 }
 
 /// Reads everything; with what is wrong with it.
@@ -95,7 +97,9 @@ fn examined(
     let of_networks = site.networks.iter().flat_map(Networks::notes);
     let of_daemons = configured.iter().flat_map(|daemon| daemon.notes());
     notes = of_networks.chain(of_daemons).chain(notes).collect();
+    let of_table = values.entries().filter(|entry| entry.explicit).count();
     let read = Read {
+        given: of_table + configured.iter().map(|daemon| daemon.count()).sum::<usize>(),
         site,
         configured,
         facts,

@@ -77,6 +77,11 @@ fn as_meant(variable: &Variable, value: &str) -> Result<(), String> {
     let is_absent = variable.secret && words::means_none(words::tidy(value));
     let checked = match words::without_quotes(value) {
         Ok(()) if is_absent => Err("is what a template writes for an absent value: leave it empty".to_owned()),
+        Ok(()) if words::holds_comment(value) => {
+            Err("has a # behind a blank, as a comment has, which an env file takes \
+                                                      for a part of the value: leave it out"
+                .to_owned())
+        }
         checked => checked,
     };
     let otherwise = || format!(", or name a file by {}_FILE if it is meant so", variable.name);
@@ -246,8 +251,10 @@ impl Reader {
         };
         let origin = self.origin(name);
         // A line of a file has no variable's name before it.
-        let value = match name.split_once('_').filter(|_| origin.starts_with('/')) {
-            Some((_, setting)) => format!("{setting} = {value}"),
+        let parameter = self.table.variable(name).and_then(|variable| variable.parameter);
+        let setting = parameter.or_else(|| name.split_once('_').map(|(_, setting)| setting));
+        let value = match setting.filter(|_| origin.starts_with('/')) {
+            Some(setting) => format!("{setting} = {value}"),
             None => value,
         };
         self.mistakes.push(Mistake::new(origin, value, reason));

@@ -198,11 +198,13 @@ fn one_of(words: &[(&str, &str)], text: &str) -> Result<String, String> {
     if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
         return Ok((*value).to_owned());
     }
-    let allowed: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let allowed = words.iter().map(|(word, _)| *word);
+    // In quotes, for one may be empty or hold a comma.
+    let quoted: Vec<String> = allowed.clone().map(|word| format!("{word:?}")).collect();
     Err(format!(
         "must be one of {}{}",
-        allowed.join(", "),
-        suggestion(text, allowed.iter().copied())
+        quoted.join(" "),
+        suggestion(text, allowed)
     ))
 }
 

@@ -57,12 +57,28 @@ pub fn means_none(value: &str) -> bool {
     NONE.iter().any(|word| word.eq_ignore_ascii_case(bare))
 }
 
+/// A long text, cut, with its length.
+pub fn cut(text: &str, longest: usize) -> String {
+    let length = text.chars().count();
+    if length <= longest {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(longest / 2).collect();
+    format!("{begin}… ({length} characters)")
+}
+
+/// Whether a part of a value looks like a comment, which an env file takes for a part of the value.
+pub fn holds_comment(value: &str) -> bool {
+    let value = tidy(value);
+    value.starts_with("# ") || value.contains(" #") || value.contains("\t#")
+}
+
 /// The likely cause, where a value was refused.
 pub fn likely_cause(value: &str) -> Option<&'static str> {
     let value = tidy(value);
     if within_quotes(value).is_some() {
         Some("the quotes are a part of the value: leave them out")
-    } else if value.starts_with('#') || value.contains(" #") || value.contains("\t#") {
+    } else if value.starts_with('#') || holds_comment(value) {
         Some("what stands behind # looks like a comment, which an env file takes for a part of the value: leave it out")
     } else if value.contains('\r') {
         Some("it holds \\r, as Windows line ends do: save the file with line feeds alone")

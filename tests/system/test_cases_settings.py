@@ -60,6 +60,9 @@ WRONG = [
     ("7", "POSTFIX_SMTP_BIND_ADDRESS=none", "leave it empty for none"),
     ("7", "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER=none", "leave it empty for none"),
     ("10", "POSTFIX_MYDESTINATION=example.org", "is decided by mailroom"),
+    ("-", "POSTFIX_INET_PROTOCOLS=ipv5", 'must be one of "ipv4" "ipv6" "all" "ipv4, ipv6"'),
+    ("14", "MAILROOM_RELAYHOST_USERNAME=me # dev", "has a # behind a blank"),
+    ("14", "MAILROOM_RELAYHOST_PASSWORD=hunter22 # dev", "has a # behind a blank"),
     ("10", "MAILROOM_MASTER_SMTP_INET_MYDESTINATION=example.org", "is decided by mailroom"),
     ("10", "DOVECOT_PROTOCOL__IMAP__AUTH_ALLOW_CLEARTEXT=no", "is decided by mailroom"),
     ("22", "DOVECOT_SSL_CIPHER_LIST=HIGH\nLOW", "must be one line"),
@@ -252,7 +255,7 @@ def test_row_4_letters_that_no_editor_shows(checker, variable, text, line, said)
 def test_row_4_drop_ins(checker, drop_in, directory, text, line, said):
     path = drop_in(directory, text)
     done = check(checker)
-    assert done.returncode == 64 and re.search(rf"{path}:{line}: \n      .*{said}", done.stderr), done.stderr
+    assert done.returncode == 64 and re.search(rf"{path}:{line}:\n      .*{said}", done.stderr), done.stderr
 
 
 def test_row_4_an_empty_table_has_no_login(checker):
@@ -273,3 +276,40 @@ smtplib.SMTP("port25", 25).sendmail("a@example.org", ["user@metabuilder.local"],
     ports = server.sh("netstat -tln").stdout
     assert ":25 " in ports and ":587 " not in ports and ":465 " not in ports, ports
     assert "degraded" not in server.exec("/healthcheck").stdout
+
+
+def test_what_is_a_part_of_the_value_is_noted(checker):
+    done = check(checker, "DOVECOT_LOGIN_GREETING=hello # dev")
+    assert done.returncode == 0 and "DOVECOT_LOGIN_GREETING: # and what stands behind it are a part of the value" in done.stdout
+    assert "a part of the value" not in check(checker, "DOVECOT_LOGIN_GREETING=hello#dev").stdout
+
+
+def test_check_counts_what_is_set(checker, drop_in):
+    """Not what follows from it, and not what is unset."""
+    assert " nothing set, " in check(checker).stdout
+    assert " nothing set, " in check(checker, "POSTFIX_BIFF=", "POSTFIX_SERVICE_HOST=10.0.0.1").stdout
+    relay = ["POSTFIX_RELAYHOST=[sink]:465", "MAILROOM_RELAYHOST_USERNAME=me", "MAILROOM_RELAYHOST_PASSWORD=hunter22"]
+    assert " 5 settings set, " in check(checker, *relay, "TZ=Europe/Berlin", "POSTFIX_BIFF=yes").stdout
+    drop_in("main.cf.d", "biff = yes\nmyhostname = mx.example.org\n")
+    drop_in("dovecot.d", "mail_debug = yes\nprotocol imap {\n  mail_max_userip_connections = 5\n}\n")
+    drop_in("master.cf.d", "10025 inet n - n - - smtpd\n")
+    assert " 5 settings set, " in check(checker).stdout
+
+
+def test_what_is_long_is_cut(checker, drop_in):
+    for directory in ["main.cf.d", "dovecot.d", "master.cf.d"]:
+        drop_in(directory, "nonsense = " + 900_000 * "x" + "\n")
+        done = check(checker)
+        assert done.returncode == 64 and len(done.stderr) < 3000, done.stderr[:5000]
+        checker.exec("tee", f"/etc/mailroom/{directory}/10.cf", input="")
+    done = check(checker, "POSTFIX_MESSAGE_SIZE_LIMIT=" + 100_000 * "x")
+    assert "… (100000 characters)" in done.stderr and len(done.stderr) < 3000
+
+
+def test_a_refused_reload_does_not_speak_of_a_start(lab):
+    server = lab.server(alias="reloaded")
+    server.sh("mkdir -p /etc/mailroom/main.cf.d && echo 'biff = maybe' >/etc/mailroom/main.cf.d/1.cf")
+    done = server.exec("mailroom", "reload", check=False)
+    said = "the running configuration stays in use: 1 setting is wrong; nothing has changed"
+    assert done.returncode == 1 and said in done.stderr and "started" not in done.stderr, done.stderr
+    assert "/etc/mailroom/main.cf.d/1.cf:1: biff = maybe" in done.stderr
