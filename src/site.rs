@@ -171,7 +171,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "POSTFIX_MYNETWORKS",
         kind: Kind::Networks,
         default_note: "the docker networks of this container, without their gateways",
-        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted; set to nothing, it alone is. `/file` and `type:table` reach Postfix alone.",
+        help: "Networks that may relay, and log in without TLS; `!` before one takes it out. Loopback is always trusted; set to nothing, it alone is. Networks in a `/file` or `type:table` may relay, but not log in without TLS: Dovecot cannot read them.",
         parameter: Some("mynetworks"),
         ..Variable::NEW
     },

@@ -176,6 +176,43 @@ def test_read_only_root(lab):
     server.wait_for_mail()
 
 
+def test_backup_and_restore(lab):
+    """The README's own commands, on volumes of the test's, with new ones in place of `docker compose down -v` and `up`."""
+    blocks = [block.replace("\\\n", "") for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "mail.tgz" in block]
+    save, restore = [next(shlex.split(line) for line in block.splitlines() if "mail.tgz" in line) for block in blocks]
+    directory = WORK / name("backup")
+    directory.mkdir()
+
+    def tar(command, server):
+        in_place = {"$PWD:/backup": f"{directory}:/backup"}
+        at = command.index("--volumes-from") + 1
+        words = [in_place.get(word, word) for word in command[1:]]
+        words[at - 1] = server.id
+        assert words.count(IMAGE if IMAGE in words else "metabuilder-postfix") == 1
+        done = docker(*[IMAGE if word == "metabuilder-postfix" else word for word in words])
+        assert done.stderr == "", done.stderr
+
+    def volumes():
+        return [part for path in ["/var/mail", "/var/spool/postfix", "/etc/postfix", "/etc/dovecot/certs", "/var/lib/mailroom"]
+                for part in ("-v", f"{lab.volume()}:{path}")]
+
+    server = lab.server(alias="saved", options=volumes(), env={"POSTFIX_RELAYHOST": "[nowhere.invalid]:25"})
+    server.sh("echo '[a]:25 b:c' >/etc/postfix/sasl_passwd; printf 'Subject: x\n\nx\n' | sendmail user@metabuilder.local b@example.org")
+    server.wait_for_mail()
+    server.wait_for_log("status=deferred")
+    kept = "cat /etc/postfix/sasl_passwd /etc/dovecot/certs/dovecot.crt /var/mail/user/Maildir/new/*; postqueue -j | cut -d, -f2"
+    before = server.sh(kept).stdout
+    docker("stop", server.id)
+    tar(save, server)
+    lab.remove_all(server)
+    server = lab.server(alias="restored", options=volumes(), env={"POSTFIX_RELAYHOST": "[nowhere.invalid]:25"})
+    docker("stop", server.id)
+    tar(restore, server)
+    docker("start", server.id)
+    server.wait_until_healthy()
+    assert server.sh(kept).stdout == before and "Subject: x" in before
+
+
 def test_empty_bind_mounts(lab):
     """Unlike a volume, a bind mount gets nothing from the image."""
     directory = WORK / name("binds")
