@@ -149,3 +149,25 @@ def test_a_search_domain_gets_no_mail(lab, client):
     send(client, "wild", "x@example.net", subject="for gone")
     until(lambda: re.search(r"to=<x@example.net>.*status=(bounced|deferred)", server.logs()), "not delivered")
     assert wild.sh("ls /mail").stdout == ""
+
+
+BARE = """
+import smtplib, sys
+smtp = smtplib.SMTP("{host}", 25, timeout=20); smtp.helo()
+smtp.sock.sendall(b"MAIL FROM:<a@example.org>\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"RCPT TO:<user@metabuilder.local>\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"DATA\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"Subject: bare\\n\\nx\\n.\\n"); print(smtp.getreply()[0])
+"""
+
+
+def test_lines_that_end_with_lf_alone(lab, client):
+    """r11: such a message has no end; a line says so, and names the variable, which works."""
+    server = lab.server(alias="bare", env={"POSTFIX_SMTPD_TIMEOUT": "2s"})
+    assert client.python(BARE.format(host="bare")).stdout.split() == ["250", "250", "354", "421"]
+    told = server.wait_for_log("a client whose lines end with LF alone")
+    assert len(told) == 1, told
+    variable, value = re.search(r"(POSTFIX_\w+)=(\S+)", told[0]).groups()
+    assert value == client.address
+    lab.server(alias="spared", env={"POSTFIX_SMTPD_TIMEOUT": "2s", variable: value})
+    assert client.python(BARE.format(host="spared")).stdout.split() == ["250", "250", "354", "250"]
