@@ -3,11 +3,13 @@
 
 mod check;
 mod config;
+mod limits;
 mod log_lines;
 mod old_names;
 mod probes;
 mod service;
 mod settings;
+mod shown;
 mod users;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ mod drop_ins;
 mod files;
 mod grammar;
 mod leftovers;
+mod limits;
 mod log_lines;
 mod lookups;
 mod main_cf;
@@ -178,7 +179,12 @@ impl Configured for Configuration {
 
     fn notes(&self) -> Vec<String> {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
-        shadowed.into_iter().chain(relay::notes(&self.settings)).collect()
+        let of_relay = relay::notes(&self.settings);
+        shadowed
+            .into_iter()
+            .chain(of_relay)
+            .chain(limits::notes(&self.settings))
+            .collect()
     }
 
     /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)); postdrop(1) has a setgid bit.

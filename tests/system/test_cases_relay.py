@@ -75,6 +75,10 @@ ACCEPTED = [
     ("r3", "POSTFIX_RELAYHOST=[sink]:SMTP", ""),
     ("r4", "POSTFIX_RELAYHOST=[sink]:465", "TLS begins at once"),
     ("r10", "POSTFIX_RELAYHOST=[a]:25, [b]:25", ""),
+    ("r16", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=200", "or POSTFIX_DEFAULT_PROCESS_LIMIT higher"),
+    ("r16", "MAILROOM_MASTER_SUBMISSIONS_INET_PROCESS_LIMIT=20", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=50: one client"),
+    ("r16", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=2000", "or DOVECOT_SERVICE__IMAP__PROCESS_LIMIT higher"),
+    ("r16", "DOVECOT_SERVICE__POP3__PROCESS_LIMIT=50", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=100: one client"),
     ("m5", "POSTFIX_address_verify_map=btree:/run/mailroom/postfix/verify", ""),
     ("m5", "POSTFIX_smtp_tls_session_cache_database=lmdb:$data_directory/sessions", ""),
 ]
