@@ -40,6 +40,12 @@ impl Account {
         format!("{}@{}", self.name, self.domain)
     }
 
+    /// The names under which it logs in: a short one in the primary domain, too.
+    pub fn logins(&self, primary_domain: &str) -> Vec<String> {
+        let short = (self.domain == primary_domain).then(|| self.name.clone());
+        short.into_iter().chain([self.address()]).collect()
+    }
+
     /// The home directory: short for the primary domain, as in `/var/mail/admin`.
     pub fn home(&self, primary_domain: &str) -> PathBuf {
         let base = PathBuf::from(MAIL_DIRECTORY);
@@ -154,10 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn homes_are_short_in_the_primary_domain() {
+    fn homes_and_logins_are_short_in_the_primary_domain() {
         let mut account = test_accounts("a.test", &Hashes::default()).unwrap().remove(2);
         assert_eq!(account.home("a.test"), PathBuf::from("/var/mail/user"));
+        assert_eq!(account.logins("a.test"), ["user", "user@a.test"]);
         account.domain = "b.test".into();
         assert_eq!(account.home("a.test"), PathBuf::from("/var/mail/b.test/user"));
+        assert_eq!(account.logins("a.test"), ["user@b.test"]);
     }
 }

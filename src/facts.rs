@@ -1,5 +1,6 @@
 //! What this machine is: its addresses and gateways, the orchestrator, the state found on the volumes. Reads only.
 
+pub mod maildirs;
 pub mod rights;
 
 use std::collections::BTreeSet;
@@ -11,10 +12,11 @@ use ipnet::IpNet;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
+use self::maildirs::Maildirs;
 use self::rights::Rights;
 use crate::accounts::Hashes;
 use crate::certificates;
-use crate::layout::{HOSTS_FILE, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
+use crate::layout::{HOSTS_FILE, MAIL_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
 use crate::settings::Environment;
 use crate::system::{beneath, proc};
 
@@ -39,6 +41,8 @@ pub struct Facts {
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
     pub anonymous: BTreeSet<PathBuf>,
+    /// Where mail lies.
+    pub maildirs: Maildirs,
     /// What lies where a certificate is looked for.
     pub certificate: certificates::Found,
     /// Volumes that cannot be written.
@@ -74,6 +78,7 @@ impl Facts {
             hashes: Hashes::kept(),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
+            maildirs: Maildirs::below(Path::new(MAIL_DIRECTORY)),
             certificate: certificates::look(),
             read_only: VOLUMES
                 .iter()

@@ -40,7 +40,7 @@ impl Checker for DovecotChecker {
                 built: Vec::new(),
                 left_out,
                 closed_ports: super::probes::closed_ports(&shown),
-                ..Findings::default()
+                warnings: super::limits::notes(&shown),
             })
         })
     }

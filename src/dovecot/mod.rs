@@ -3,12 +3,14 @@
 
 mod check;
 mod config;
+mod limits;
 mod lists;
 mod log_lines;
 mod old_names;
 mod probes;
 mod service;
 mod settings;
+mod shown;
 mod users;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use super::shown::{self, Shown};
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::layout::{AUTH_SOCKET, DOVECOT_RUN_DIRECTORY, PROBE_ADDRESS};
@@ -84,20 +85,12 @@ fn inner() -> [Named; 2] {
 
 /// The ports that a configuration closes, as `doveconf -n` shows it: by `protocols`, by `ssl`, or by another port.
 pub(super) fn closed_ports(shown: &str) -> Vec<u16> {
-    let mut blocks: Vec<&str> = Vec::new();
-    let mut closed = Vec::new();
-    for line in shown.lines().map(str::trim) {
-        if let Some(block) = line.strip_suffix(" {") {
-            blocks.push(block);
-        } else if line == "}" {
-            blocks.pop();
-        } else if let Some((name, value)) = line.split_once(" = ") {
-            let block = blocks.last().copied().unwrap_or_default();
-            let closed_here = LISTENERS.iter().filter(|listener| closes(block, name, value, listener));
-            closed.extend(closed_here.map(|listener| listener.port));
-        }
-    }
-    closed
+    let settings = shown::settings(shown);
+    let closed = settings.iter().flat_map(|Shown { block, name, value }| {
+        let closed_here = LISTENERS.iter().filter(|listener| closes(block, name, value, listener));
+        closed_here.map(|listener| listener.port)
+    });
+    closed.collect()
 }
 
 /// Whether a setting in a block closes a listener.

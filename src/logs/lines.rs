@@ -1,5 +1,6 @@
 //! What a daemon's log lines mean. Each daemon's folder says so for its own; the router asks.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::record::Record;
@@ -17,8 +18,8 @@ pub struct LogLines {
     pub credentials: fn(message: &str) -> Option<Range<usize>>,
     /// Whether a line speaks of nothing but a health probe, which comes from this address. Such lines are dropped.
     pub is_probe: fn(&Record, address: &str) -> bool,
-    /// Whether a message says that something was refused to this address, or to any, because it is not trusted.
-    pub refuses: fn(message: &str, address: Option<&str>) -> bool,
+    /// What a client has met with that its line does not explain.
+    pub trouble: fn(message: &str) -> Option<Trouble>,
     /// What PID 1 should know of a line.
     pub means: fn(&Record) -> Option<Meaning>,
 }
@@ -34,4 +35,26 @@ pub enum Meaning {
     NoLogin,
     /// A neighbour's mail for the own domain is refused, for there is no such mailbox.
     NoMailbox,
+}
+
+/// What a client has met with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// From where the client came.
+    pub address: IpAddr,
+    /// What it was.
+    pub kind: Kind,
+}
+
+/// What a client may meet with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It may not relay.
+    Relay,
+    /// It wanted to log in without TLS.
+    WithoutTls,
+    /// The login of this user was refused.
+    Login(String),
+    /// It began to send a message, and its end never came.
+    NoEnd,
 }

@@ -34,6 +34,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::Level;
 
+pub use self::hints::Trusted;
 use self::layer::Threshold;
 use self::lines::{LogLines, Meaning};
 use self::queue::{Item, Queue};
@@ -56,10 +57,8 @@ pub struct Configuration {
     pub time_zone: TimeZone,
     /// The host name in the lines: the first label of `myhostname`.
     pub host: String,
-    /// Gateways that are not trusted: their refusals are explained.
-    pub gateways: Vec<String>,
-    /// No other pod is trusted: refusals are explained.
-    pub pods_are_strangers: bool,
+    /// Who is trusted: what is refused to others is explained.
+    pub trusted: Trusted,
     /// The address from which health probes come.
     pub probe_address: &'static str,
     /// The least important of our own lines that are shown.

@@ -105,7 +105,7 @@ impl Router {
             Item::Printed(at, service, line) => self.printed(at, service, &line),
             Item::Configure(configuration) => {
                 self.text = Text::new(configuration.time_zone, configuration.host);
-                self.hints = Hints::new(configuration.gateways, configuration.pods_are_strangers);
+                self.hints = Hints::new(configuration.trusted);
                 self.probe_address = configuration.probe_address;
             }
             Item::Repeat(service) => self.repeat(service),
@@ -185,8 +185,8 @@ impl Router {
         if let Some(meaning) = (owner.means)(record) {
             let _ = self.meanings.send((owner.service, meaning));
         }
-        let refuses = |address: Option<&str>| (owner.refuses)(record.message(), address);
-        if let Some(hint) = self.hints.explain(refuses, Instant::now()) {
+        let trouble = (owner.trouble)(record.message());
+        if let Some(hint) = trouble.and_then(|trouble| self.hints.explain(&trouble, Instant::now())) {
             // An event like any other line of ours: it comes back through the queue.
             tracing::warn!(service = owner.service, "{hint}");
         }
@@ -267,7 +267,7 @@ mod tests {
             is_own: |program| program.starts_with("one"),
             credentials: |message| message.find("secret").map(|at| at..message.len()),
             is_probe: |record, _| record.message() == "probe",
-            refuses: |_, _| false,
+            trouble: |_| None,
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
         }
     }

@@ -234,12 +234,11 @@ impl PostfixChecker {
     async fn built(&self, staging: &Staging, processes: &Processes) -> anyhow::Result<Vec<Built>> {
         let mut built = Vec::new();
         for table in &self.user_tables {
-            if table.differs_at_each_build() && holds_the_same(table, staging, processes).await {
-                continue;
-            }
+            let stays = table.differs_at_each_build() && holds_the_same(table, staging, processes).await;
+            let there = stays.then(|| std::fs::read(&table.built).ok()).flatten();
             let file = File {
                 path: table.built.clone(),
-                bytes: read(staging, &table.built)?,
+                bytes: there.map_or_else(|| read(staging, &table.built), Ok)?,
                 owner: Owner::ROOT,
                 mode: table.mode,
             };

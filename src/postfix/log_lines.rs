@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::logs::lines::{LogLines, Meaning};
+use crate::logs::lines::{Kind, LogLines, Meaning, Trouble};
 use crate::logs::record::Record;
 
 /// For the log router. A `syslog_name` of the user's that does not begin with `postfix` makes its lines those of no daemon.
@@ -12,7 +12,7 @@ pub const LOG_LINES: LogLines = LogLines {
     is_own: |program| program == "postfix" || program.starts_with("postfix/"),
     credentials: super::credentials::credentials,
     is_probe: |record, address| is_probe(record.message(), address),
-    refuses,
+    trouble,
     means,
 };
 
@@ -41,10 +41,32 @@ fn is_probe(message: &str, address: &str) -> bool {
     from_probe.is_some_and(|name| name.ends_with('[')) && !worked
 }
 
-/// `NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; …`
-fn refuses(message: &str, address: Option<&str>) -> bool {
-    let is_its = |address| message.contains(&format!("[{address}]: "));
-    message.contains("Relay access denied") && address.is_none_or(is_its)
+/// `NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; …`,
+/// `timeout after DATA (123 bytes) from unknown[172.20.0.3]`,
+/// `warning: unknown[172.20.0.1]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=user`.
+fn trouble(message: &str) -> Option<Trouble> {
+    let ends_in_data = |(before, _): &(&str, &str)| {
+        let ends = ["timeout after DATA (", "lost connection after DATA ("];
+        ends.iter().any(|end| before.contains(end)) && before.ends_with(" bytes)") && !before.ends_with("(0 bytes)")
+    };
+    let (client, kind) = if let Some(warning) = message.strip_prefix("warning: ") {
+        let (_, user) = warning
+            .rsplit_once(", sasl_username=")
+            .filter(|_| warning.contains("]: SASL "))?;
+        (warning, Kind::Login(user.to_owned()))
+    } else if let Some((_, client)) = message.split_once(" from ").filter(ends_in_data) {
+        (client, Kind::NoEnd)
+    } else {
+        let (_, client) = message.split_once("reject: RCPT from ")?;
+        client
+            .contains("Relay access denied")
+            .then_some((client, Kind::Relay))?
+    };
+    // The client's name, which a stranger's DNS gives, holds no brackets.
+    let (_, address) = client.split_once('[')?;
+    let (address, _) = address.split_once(']')?;
+    let address = address.parse().ok()?;
+    Some(Trouble { address, kind })
 }
 
 /// `… status=deferred (SASL authentication failed; cannot authenticate to server …: no mechanism available)`, or the other
@@ -146,14 +168,38 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
-        let message = "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; from=<>";
-        assert!(refuses(message, Some("172.20.0.1")) && refuses(message, None));
-        assert!(!refuses(message, Some("172.20.0.3")) && !refuses(message, Some("72.20.0.1")));
-        assert!(!refuses(
-            "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 550 5.1.1 <a@b>: x",
-            None
-        ));
+    fn troubles() {
+        let of = |address: &str, kind| {
+            let address = address.parse().unwrap();
+            Some(Trouble { address, kind })
+        };
+        for (message, expected) in [
+            (
+                "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; from=<>",
+                of("172.20.0.1", Kind::Relay),
+            ),
+            (
+                "warning: unknown[2001:db8::1]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=user",
+                of("2001:db8::1", Kind::Login("user".to_owned())),
+            ),
+            (
+                "4bXyZ12abcz1: timeout after DATA (120 bytes) from app.example.org[172.20.0.3]",
+                of("172.20.0.3", Kind::NoEnd),
+            ),
+            (
+                "lost connection after DATA (9 bytes) from app.example.org[172.20.0.3]",
+                of("172.20.0.3", Kind::NoEnd),
+            ),
+            ("timeout after DATA (0 bytes) from app.example.org[172.20.0.3]", None),
+            ("timeout after RCPT from unknown[172.20.0.3]", None),
+            (
+                "NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 550 5.1.1 <a@b>: x",
+                None,
+            ),
+            ("warning: hostname x does not resolve to address 172.20.0.1", None),
+        ] {
+            assert_eq!(trouble(message), expected, "{message}");
+        }
     }
 
     #[test]

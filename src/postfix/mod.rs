@@ -12,6 +12,7 @@ mod drop_ins;
 mod files;
 mod grammar;
 mod leftovers;
+mod limits;
 mod log_lines;
 mod lookups;
 mod main_cf;
@@ -197,7 +198,7 @@ impl Configured for Configuration {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
         let kept = self.catch_all.iter().map(CatchAll::note);
         let notes = shadowed.into_iter().chain(relay::notes(&self.settings));
-        notes.chain(kept).collect()
+        notes.chain(limits::notes(&self.settings)).chain(kept).collect()
     }
 
     /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)); postdrop(1) has a setgid bit.

@@ -7,7 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::master_cf::{PROCESS_LIMIT, Service};
+use super::limits;
+use super::master_cf::Service;
 use super::master_settings::Change;
 use super::settings::Settings;
 use crate::facts::Facts;
@@ -20,7 +21,7 @@ use crate::site::{Protocols, Site};
 const SMTP: &str = "220";
 
 /// Where clients hand mail over: service, port, TLS from the first byte.
-const LISTENERS: [(&str, u16, bool); 3] = [
+pub(super) const LISTENERS: [(&str, u16, bool); 3] = [
     ("smtp", 25, false),
     ("submission", 587, false),
     ("submissions", 465, true),
@@ -82,25 +83,13 @@ pub fn inner(settings: &Settings) -> Vec<Named> {
     asked.chain([processes]).collect()
 }
 
-/// One smtpd(8) serves one session: the process limit of its service, or of all.
+/// The most sessions of a listener.
 fn most(settings: &Settings, services: &[Service], name: &str) -> Option<Most> {
     let service = services
         .iter()
         .find(|service| service.is(name, "inet") && service.program == "smtpd")?;
-    let (limit, variable) = match service.fields[PROCESS_LIMIT].as_str() {
-        "-" => (
-            settings.parameters.get("default_process_limit")?.value.as_str(),
-            "POSTFIX_DEFAULT_PROCESS_LIMIT".to_owned(),
-        ),
-        limit => (
-            limit,
-            format!(
-                "MAILROOM_MASTER_{}_PROCESS_LIMIT",
-                service.variable().to_ascii_uppercase()
-            ),
-        ),
-    };
-    let sessions = limit.parse().ok().filter(|sessions| *sessions > 0)?;
+    let (sessions, variable) = limits::sessions(settings, service)?;
+    let sessions = usize::try_from(sessions).ok()?;
     Some(Most { sessions, variable })
 }
 

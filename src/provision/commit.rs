@@ -45,6 +45,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
     let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
     let prepared = spawn_blocking(move || prepare(&files)).await??;
     put(prepared)?;
+    age_tables(&staged.built);
     if let Some(news) = kept.news {
         tracing::info!(path = CERTIFICATE, "{news}");
     }
@@ -105,6 +106,17 @@ fn put(prepared: Vec<Prepared>) -> io::Result<()> {
     directories
         .iter()
         .try_for_each(|directory| files::sync_directory(directory))
+}
+
+/// A table that is older than its source is taken for stale: each process that opens it warns (dict_lmdb_open in Postfix's
+/// sources). A source of the user's own may be younger than what we write, which is dated back, and one of which only a comment
+/// has changed leaves the table as it was. A date that cannot be set is no reason not to start.
+fn age_tables(built: &[(PathBuf, PathBuf)]) {
+    for (table, source) in built {
+        if let Err(error) = files::not_older(table, source) {
+            tracing::debug!(path = %table.display(), "older than its source: {error}");
+        }
+    }
 }
 
 /// Gives an address a name. Without one for the health probe's, Postfix asks DNS at each greeting, which takes 10 s when DNS

@@ -39,6 +39,8 @@ pub struct Desired {
     pub secrets: Secrets,
     /// What a user should know.
     pub notices: Notices,
+    /// The names of accounts that log in from trusted networks only.
+    pub test_accounts: Vec<String>,
     /// What daemons read at their start alone: its name, and a value to compare.
     pub read_at_start: Vec<(&'static str, String)>,
     /// An address that gets a name in /etc/hosts.
@@ -85,6 +87,11 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         read_at_start: configured
             .iter()
             .filter_map(|daemon| daemon.read_at_start(site))
+            .collect(),
+        test_accounts: accounts
+            .iter()
+            .filter(|account| account.trusted_networks_only)
+            .flat_map(|account| account.logins(&site.domain))
             .collect(),
         host_name: name_is_missing.then_some((PROBE_ADDRESS, "healthcheck")),
         certificate: facts.certificate.clone(),

@@ -1,11 +1,12 @@
 //! What the log says at a start: what is configured, who is trusted and why, what would be lost. A reload says what is new
 //! in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::read::Read;
 use crate::accounts::Account;
 use crate::facts::Facts;
+use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
 use crate::trust::Trust;
 
@@ -37,7 +38,13 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
     let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
     Notices {
         configured: configured.chain([networks]).collect(),
-        notes: read.notes.iter().chain(&trust.notes).cloned().collect(),
+        notes: read
+            .notes
+            .iter()
+            .chain(&trust.notes)
+            .cloned()
+            .chain(unread_mail(&read.facts.maildirs, accounts, &read.site.domain))
+            .collect(),
         warnings: storage(&read.facts)
             .into_iter()
             .chain(read.facts.certificate.warnings(&read.site.hostname))
@@ -51,6 +58,27 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
         ),
         given: read.given,
     }
+}
+
+/// Mail that was there before, in the layout of another image, and that no account reads.
+fn unread_mail(maildirs: &Maildirs, accounts: &[Account], domain: &str) -> Option<String> {
+    let read: Vec<PathBuf> = accounts
+        .iter()
+        .map(|account| account.home(domain).join("Maildir"))
+        .collect();
+    let unread: Vec<&PathBuf> = maildirs.paths.iter().filter(|path| !read.contains(path)).collect();
+    let (first, others) = unread.split_first()?;
+    let at_least = if maildirs.more { "at least " } else { "" };
+    let others = match others.len() {
+        0 if !maildirs.more => String::new(),
+        1 => format!(" and {at_least}1 other place"),
+        others => format!(" and {at_least}{others} other places"),
+    };
+    Some(format!(
+        "Warning: mail lies in {}{others} that no account reads: accounts have theirs in {MAIL_DIRECTORY}/<user>/Maildir, \
+         and what such a place holds (cur, new, folders) is read once it is moved there",
+        first.display()
+    ))
 }
 
 fn unnamed_probe(facts: &Facts) -> Option<String> {
@@ -90,5 +118,32 @@ impl Notices {
             .chain(&self.notes)
             .chain(&self.warnings)
             .chain([&self.accounts])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Hashes, test_accounts};
+
+    #[test]
+    fn mail_that_no_account_reads() {
+        let accounts = test_accounts("a.test", &Hashes::default()).unwrap();
+        let said = |paths: &[&str], more: bool| {
+            let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
+            unread_mail(&Maildirs { paths, more }, &accounts, "a.test")
+        };
+        assert_eq!(said(&["admin/Maildir", "user/Maildir"], true), None);
+        let one = said(&["example.org/user", "user/Maildir"], false).unwrap();
+        assert!(
+            one.starts_with("Warning: mail lies in /var/mail/example.org/user that no account reads: "),
+            "{one}"
+        );
+        let three = said(&["user", "vhosts/a.test/b", "vhosts/a.test/c"], true).unwrap();
+        assert!(
+            three.contains("/var/mail/user and at least 2 other places that no"),
+            "{three}"
+        );
+        assert!(said(&["other/Maildir"], false).is_some());
     }
 }

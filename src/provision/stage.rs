@@ -1,7 +1,7 @@
 //! The third step: the files in a scratch directory, where every daemon's own checker reads them, before anything that runs
 //! is touched.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
@@ -20,6 +20,8 @@ use crate::system::processes::Processes;
 pub struct Staged {
     /// In the order in which they are put in place.
     pub files: Vec<File>,
+    /// Those of them that were built, each with its source.
+    pub built: Vec<(PathBuf, PathBuf)>,
     /// What will not work, as things stand.
     pub warnings: Vec<String>,
 }
@@ -46,9 +48,17 @@ pub async fn stage(desired: &Desired, parent: &Path, processes: &Processes) -> a
     let warnings = findings.iter().flat_map(|found| &found.warnings);
     let warnings = warnings.map(|warning| desired.secrets.hide(warning)).collect();
     let built: Vec<Built> = findings.into_iter().flat_map(|found| found.built).collect();
+    let pairs = built
+        .iter()
+        .map(|built| (built.file.path.clone(), built.source.clone()));
+    let pairs = pairs.collect();
     let mut files = in_order(&planned, built);
     files.push(health::file(&probes)?);
-    Ok(Staged { files, warnings })
+    Ok(Staged {
+        files,
+        built: pairs,
+        warnings,
+    })
 }
 
 /// Runs all checkers at the same time: each waits for its programs most of the time.

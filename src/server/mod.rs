@@ -23,7 +23,7 @@ use crate::control::{Answer, Request as Command};
 use crate::daemon::Daemon;
 use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
-use crate::logs::{Configuration, Logs, Meanings};
+use crate::logs::{Configuration, Logs, Meanings, Trusted};
 use crate::provision::notices::Notices;
 use crate::provision::{Desired, Fingerprints, Provisioned};
 use crate::settings::Environment;
@@ -135,8 +135,12 @@ pub fn configure_logs(desired: &Desired, logs: &Logs) -> anyhow::Result<()> {
     logs.configure(Configuration {
         time_zone: jiff::tz::TimeZone::get(&site.time_zone)?,
         host: site.hostname.split('.').next().unwrap_or_default().to_owned(),
-        gateways: trust.gateways.iter().map(ToString::to_string).collect(),
-        pods_are_strangers: trust.pods_are_strangers,
+        trusted: Trusted {
+            networks: trust.cidrs(),
+            gateways: trust.gateways.clone(),
+            pods_are_strangers: trust.pods_are_strangers,
+            test_accounts: desired.test_accounts.clone(),
+        },
         probe_address: match site.protocols {
             Protocols::Ipv6 => PROBE_ADDRESS_IPV6,
             Protocols::Ipv4 | Protocols::All => PROBE_ADDRESS,

@@ -124,6 +124,19 @@ pub fn write_volatile(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io:
     at(path, temporary(path, bytes, owner, mode))?.put().map(drop)
 }
 
+/// Gives a file the time of another where that was changed later. Either may not be there.
+pub fn not_older(path: &Path, other: &Path) -> io::Result<()> {
+    let Ok(changed) = fs::metadata(other).and_then(|there| there.modified()) else {
+        return Ok(());
+    };
+    let opened = Place::parent(path).and_then(|(place, name)| place.open(&name));
+    let Ok(file) = opened else { return Ok(()) };
+    if at(path, file.metadata().and_then(|there| there.modified()))? < changed {
+        at(path, file.set_modified(changed))?;
+    }
+    Ok(())
+}
+
 fn is_so(path: &Path, bytes: &[u8], owner: Owner, mode: u32) -> io::Result<bool> {
     let (uid, gid) = owner.ids()?;
     let (place, name) = Place::parent(path)?;
@@ -247,6 +260,24 @@ pub(crate) mod tests {
             prepare(&link, b"two", me(), 0o600).unwrap().is_some(),
             "a link is replaced"
         );
+    }
+
+    #[test]
+    fn a_table_is_not_older_than_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, table) = (directory.path().join("virtual"), directory.path().join("virtual.lmdb"));
+        let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        not_older(&table, &source).unwrap();
+        fs::write(&source, "a b\n").unwrap();
+        not_older(&table, &source).unwrap();
+        prepare(&table, b"x", me(), 0o644).unwrap().unwrap().put().unwrap();
+        assert!(modified(&table) < modified(&source), "it is dated back");
+        not_older(&table, &source).unwrap();
+        assert_eq!(modified(&table), modified(&source));
+        let later = SystemTime::now() + BACK_DATED;
+        File::open(&table).unwrap().set_modified(later).unwrap();
+        not_older(&table, &source).unwrap();
+        assert_eq!(modified(&table), later, "a younger one stays as it is");
     }
 
     #[test]

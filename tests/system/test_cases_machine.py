@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lab import WORK, until
+from lab import IMAGE, WORK, until
 
 DROP_ALL = ["--cap-drop", "ALL"]
 # The list of the README.
@@ -175,3 +175,22 @@ def test_ipv4_mapped_networks_are_ipv4(lab):
     networks = "127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128 [::ffff:10.0.0.0]/104 ::ffff:172.20.0.0/112"
     server = lab.server(alias="mapped", env={"POSTFIX_MYNETWORKS": networks})
     assert "10.0.0.0/8" in server.sh("postconf -h mynetworks").stdout
+
+
+def test_no_table_is_older_than_its_source(lab):
+    """machine18: ours, and those of the user's own sources, which may be younger than what is written at a start, or touched
+    without another content. Postfix would warn of each at each new process, from 100 s on."""
+    volume = lab.volume()
+    options = ["-v", f"{volume}:/etc/postfix"]
+    writer = lab.run(IMAGE, "-c", "echo 'sales@metabuilder.local user@metabuilder.local' >/v/one; cp /v/one /v/two; sleep infinity",
+                     options=["--entrypoint", "bash", "--init", "--no-healthcheck", "-v", f"{volume}:/v"])
+    writer.wait_for("cat /v/two", "the tables are written")
+    server = lab.server(alias="dated", options=options,
+                        env={"POSTFIX_VIRTUAL_ALIAS_MAPS": "lmdb:/etc/postfix/one, hash:/etc/postfix/two"})
+    older = "for table in /run/mailroom/postfix-tables/*.lmdb /etc/postfix/*.{lmdb,db}; do " \
+            "[ ! ${table%.*} -nt $table ] || echo $table; done; ls /etc/postfix/*.{lmdb,db} | wc -l"
+    assert server.sh(older).stdout == "2\n"
+    for change in ["touch", "echo '# a comment' >>"]:
+        server.sh(f"{change} /etc/postfix/one; {change} /etc/postfix/two")
+        server.exec("mailroom", "reload")
+        assert server.sh(older).stdout == "2\n"

@@ -81,6 +81,10 @@ ACCEPTED = [
     ("r3", "POSTFIX_DEFAULT_TRANSPORT=smtp:[sink.]:SMTP", ""),
     ("r4", "POSTFIX_RELAYHOST=[sink]:465", "TLS begins at once"),
     ("r10", "POSTFIX_RELAYHOST=[a]:25, [b]:25", ""),
+    ("r16", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=200", "or POSTFIX_DEFAULT_PROCESS_LIMIT higher"),
+    ("r16", "MAILROOM_MASTER_SUBMISSIONS_INET_PROCESS_LIMIT=20", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=50: one client"),
+    ("r16", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=2000", "or DOVECOT_SERVICE__IMAP__PROCESS_LIMIT higher"),
+    ("r16", "DOVECOT_SERVICE__POP3__PROCESS_LIMIT=50", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=100: one client"),
     ("m5", "POSTFIX_address_verify_map=btree:/run/mailroom/postfix/verify", ""),
     ("m5", "POSTFIX_smtp_tls_session_cache_database=lmdb:$data_directory/sessions", ""),
 ]
@@ -282,3 +286,25 @@ def test_what_is_changed_in_a_message(lab, client):
     assert 101_000 < len(header.replace(b"\r\n", b"\n")) <= 102_400
     (imap, pop), = [pair for pair in read if b"Subject: nul" in pair[0]]
     assert b"a\x80b" in imap and b"a\0b" in pop
+
+
+BARE = """
+import smtplib, sys
+smtp = smtplib.SMTP("{host}", 25, timeout=20); smtp.helo()
+smtp.sock.sendall(b"MAIL FROM:<a@example.org>\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"RCPT TO:<user@metabuilder.local>\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"DATA\\n"); print(smtp.getreply()[0])
+smtp.sock.sendall(b"Subject: bare\\n\\nx\\n.\\n"); print(smtp.getreply()[0])
+"""
+
+
+def test_lines_that_end_with_lf_alone(lab, client):
+    """r11: such a message has no end; a line says so, and names the variable, which works."""
+    server = lab.server(alias="bare", env={"POSTFIX_SMTPD_TIMEOUT": "2s"})
+    assert client.python(BARE.format(host="bare")).stdout.split() == ["250", "250", "354", "421"]
+    told = server.wait_for_log("a client whose lines end with LF alone")
+    assert len(told) == 1, told
+    variable, value = re.search(r"(POSTFIX_\w+)=(\S+)", told[0]).groups()
+    assert value == client.address
+    lab.server(alias="spared", env={"POSTFIX_SMTPD_TIMEOUT": "2s", variable: value})
+    assert client.python(BARE.format(host="spared")).stdout.split() == ["250", "250", "354", "250"]

@@ -123,6 +123,20 @@ def test_an_mbox_in_place_of_a_mailbox(lab, make, what):
     assert f"Cannot start: /var/mail/user is {what} where a directory belongs: move it" in server.logs()
 
 
+@pytest.mark.parametrize("place", ["metabuilder.local/user", "vhosts/example.org/user", "user", "other/Maildir"])
+def test_mail_in_the_layout_of_another_image(lab, place):
+    """machine.md 12: a start and check say where it lies, and it stays there."""
+    mail = lab.volume()
+    fill(mail, f"mkdir -p /v/{place}/{{cur,new,tmp}}; echo x >/v/{place}/new/mail; chown -R 5000:5000 /v")
+    done = run_once("-v", f"{mail}:/var/mail", command=["check"])
+    assert f"Warning: mail lies in /var/mail/{place} that no account reads" in done.stdout, done.stdout
+    server = lab.server(alias=name("layout"), options=["-v", f"{mail}:/var/mail"])
+    assert server.logs().count(f"mail lies in /var/mail/{place} that no account reads") == 1, server.logs()
+    server.exec("test", "-e", f"/var/mail/{place}/new/mail")
+    server.exec("mailroom", "reload")
+    assert "no account reads" not in run_once(command=["check"]).stdout
+
+
 def test_folders_that_others_could_read(lab):
     """machine.md 14: folders and the mailbox get the same mode."""
     mail = lab.volume()

@@ -52,6 +52,38 @@ def test_the_gateway_is_not_trusted_and_is_told_why(lab, client, gateway, networ
     server.wait_for_log("is the docker gateway, which is not trusted")
 
 
+LOGINS = """
+import imaplib, poplib, smtplib, ssl
+host, context = "{host}", ssl._create_unverified_context()
+def imap(): imaplib.IMAP4(host).login("user", "userpass123")
+def pop3():
+    pop3 = poplib.POP3(host)
+    pop3.user("user"), pop3.pass_("userpass123")
+def imaps(): imaplib.IMAP4_SSL(host, ssl_context=context).login("user", "userpass123")
+def smtps(): smtplib.SMTP_SSL(host, context=context).login("user@metabuilder.local", "userpass123")
+try: {protocol}()
+except (imaplib.IMAP4.error, poplib.error_proto, smtplib.SMTPAuthenticationError): print("refused")
+"""
+
+
+@pytest.mark.parametrize("protocol, why", [
+    ("imap", "a login without TLS is for trusted networks only"), ("pop3", "a login without TLS is for trusted networks only"),
+    ("imaps", "user@metabuilder.local is a test account"), ("smtps", "user@metabuilder.local is a test account")])
+def test_refused_logins_are_explained(lab, client, gateway, protocol, why):
+    """In one line beside the refusal, whose own words do not say why; to a neighbour, with a wrong password, nothing is."""
+    script = LOGINS.format(protocol=protocol, host="{host}")
+    server, strange = lab.server(alias="explains"), lab.server(alias="stranger", env={"POSTFIX_MYNETWORKS": "192.0.2.0/24"})
+    assert client.python(script.format(host="explains")).stdout == ""
+    assert client.python(script.replace("userpass123", "wrong").format(host="explains")).stdout == "refused\n"
+    for _ in range(2):
+        assert gateway.python(script.format(host=server.address)).stdout == "refused\n"
+        assert client.python(script.format(host="stranger")).stdout == "refused\n"
+    told = server.wait_for_log("Refused because ")
+    assert len(told) == 1 and "is the docker gateway, which is not trusted: " + why in told[0], told
+    told = strange.wait_for_log("Refused because ")
+    assert len(told) == 1 and f"Refused because {client.address} is in no trusted network: {why}" in told[0], told
+
+
 def test_a_table_does_not_trust_the_gateway(lab, client, gateway):
     """Whatever stands in it: what it trusts, only Postfix knows."""
     directory = WORK / name("networks")
