@@ -10,6 +10,8 @@ use anyhow::{Context, anyhow, bail};
 use super::drop_ins;
 use super::files::{main_cf_file, master_cf_file};
 use super::lookups::{self, Lookup};
+use super::master_cf::Service;
+use super::own_services;
 use super::parameters::Parameters;
 use super::relay::Logins;
 use super::user_tables::{UserFiles, UserTable};
@@ -52,6 +54,8 @@ pub(super) async fn known_parameters(processes: &Processes) -> anyhow::Result<Pa
 /// Builds the tables and checks the configuration.
 #[derive(Debug)]
 pub(super) struct PostfixChecker {
+    /// Services of the user's own.
+    services: Vec<Service>,
     /// Sources of our own tables.
     tables: Vec<File>,
     /// Tables of the user's own, of which a copy is built.
@@ -63,9 +67,10 @@ pub(super) struct PostfixChecker {
 }
 
 impl PostfixChecker {
-    pub(super) fn new(plan: &Plan, files: &UserFiles, logins: Option<Logins>) -> PostfixChecker {
+    pub(super) fn new(plan: &Plan, services: &[Service], files: &UserFiles, logins: Option<Logins>) -> PostfixChecker {
         let is_table = |file: &&File| plan.tables.contains(&file.path);
         PostfixChecker {
+            services: services.to_vec(),
             tables: plan.files.iter().filter(is_table).cloned().collect(),
             user_tables: files.tables.clone(),
             lookups: files.lookups.clone(),
@@ -86,8 +91,9 @@ impl Checker for PostfixChecker {
                 run(staging, processes, POSTCONF, &["-n"]),
                 run(staging, processes, POSTCONF, &["-M"]),
             );
-            let objections = [tables, parameters, services].into_iter().filter_map(Result::err);
-            all_well(objections)?;
+            let own_services = refuse(own_services::wrong(&self.services));
+            let results = [tables, own_services, parameters, services];
+            all_well(results.into_iter().filter_map(Result::err))?;
             Ok(Findings {
                 built: self.built(staging, processes).await?,
                 left_out: Vec::new(),
@@ -115,6 +121,14 @@ fn all_well(errors: impl Iterator<Item = anyhow::Error>) -> anyhow::Result<()> {
     }
 }
 
+fn refuse(mistakes: Vec<Mistake>) -> anyhow::Result<()> {
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(Report::of(mistakes, &Secrets::default()).into())
+    }
+}
+
 impl PostfixChecker {
     async fn build(&self, staging: &Staging, processes: &Processes) -> anyhow::Result<()> {
         let ours = self.tables.iter();
@@ -139,11 +153,7 @@ impl PostfixChecker {
             let said = self.said_of(lookup, staging, processes).await?;
             mistakes.extend(said.into_iter().chain(lookup.wrong_rules()).map(wrong));
         }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(Report::of(mistakes, &Secrets::default()).into())
-        }
+        refuse(mistakes)
     }
 
     /// What postmap(1) has against a table.

@@ -5,6 +5,7 @@ mod aliases;
 mod caches;
 mod check;
 mod checks;
+mod client_certificates;
 mod drop_ins;
 mod files;
 mod grammar;
@@ -14,12 +15,14 @@ mod lookups;
 mod main_cf;
 mod master_cf;
 mod master_settings;
+mod own_services;
 mod parameters;
 mod paths;
 mod peers;
 mod probes;
 mod relay;
 mod reload_guard;
+mod restriction_words;
 mod restrictions;
 mod rules;
 mod service;
@@ -154,6 +157,7 @@ impl Configured for Configuration {
         let (files, wrong) = user_tables::find(&self.settings, site);
         self.files = files;
         mistakes.extend(wrong);
+        mistakes.extend(client_certificates::wrong(&self.settings));
         mistakes.extend(aliases::wrong(&self.settings, site));
         mistakes.extend(relay::wrong(&self.settings, site));
         self.settings.use_relay_login(values);
@@ -226,7 +230,12 @@ impl Configured for Configuration {
         }
         Ok(Part {
             service,
-            checker: Box::new(PostfixChecker::new(&plan, &self.files, relay::logins(&self.settings))),
+            checker: Box::new(PostfixChecker::new(
+                &plan,
+                &self.settings.services,
+                &self.files,
+                relay::logins(&self.settings),
+            )),
             plan,
             probes,
         })
