@@ -7,6 +7,7 @@
 //!
 //! It cannot see a file that was renamed over one that is mounted by itself: the mount keeps showing the old one.
 
+mod clients;
 mod inspect;
 mod look;
 mod pair;
@@ -19,6 +20,7 @@ use std::path::Path;
 use anyhow::bail;
 use jiff::Timestamp;
 
+pub use self::clients::{wrong_chain, wrong_pair};
 pub use self::look::look;
 use self::pair::{Key, Pair};
 pub use self::self_signed::Names;

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use super::config::template_part;
 use super::settings::unquoted;
-use super::{config_file, source_of_drop_in};
+use super::{config_file, drop_in_copies, source_of_drop_in};
 use crate::daemon::{Checker, Findings, Work};
 use crate::report::{Mistake, Report};
 use crate::secrets::Secrets;
@@ -64,10 +64,10 @@ async fn check(staging: &Staging, processes: &Processes) -> anyhow::Result<(Stri
             Ok(_) => break,
             Err(said) => said,
         };
-        let blamed = place_of(&said).and_then(|(place, what)| Some((blame(staging, &place, what)?, place)));
+        let blamed = place_of(&said).and_then(|(place, what)| Some((blame(staging, &place, &what)?, place)));
         let Some((mistake, place)) = blamed else {
             if mistakes.is_empty() {
-                bail!("doveconf refuses the configuration: {said}");
+                bail!("doveconf refuses the configuration: {}", with_sources(&said));
             }
             break;
         };
@@ -107,13 +107,21 @@ async fn doveconf(staging: &Staging, processes: &Processes) -> anyhow::Result<Re
 }
 
 /// Right above the line stands the variable that wrote it; drop-in files are the user's own.
-fn blame(staging: &Staging, place: &Place, reason: String) -> Option<Mistake> {
+fn blame(staging: &Staging, place: &Place, what: &str) -> Option<Mistake> {
+    let reason = with_sources(what);
     if place.path != config_file() {
         let source = source_of_drop_in(&place.path);
         return Some(Mistake::new(format!("{}:{}", source.display(), place.line), "", reason));
     }
     let (variable, value) = variable_at(&staging.read(&place.path), place.line)?;
     Some(Mistake::new(variable, value, reason))
+}
+
+/// What is said of copies, said of the files that the user knows.
+fn with_sources(said: &str) -> String {
+    let sources = source_of_drop_in(Path::new("x"));
+    let sources = sources.parent().unwrap_or(Path::new("/"));
+    said.replace(&drop_in_copies().display().to_string(), &sources.display().to_string())
 }
 
 /// With the nearest right name, where there is no such setting.
@@ -172,16 +180,23 @@ struct Place {
     line: usize,
 }
 
-/// The place that doveconf(1) names, and what it says of it: `Error in configuration file PATH line N: …`.
+/// The place that doveconf(1) names, and what it says of it: `Error in configuration file PATH line N: …`. Of a block that is
+/// not closed it is where that begins: `…: Missing '}' (section started at PATH:N)`.
 fn place_of(said: &str) -> Option<(Place, String)> {
-    let rest = said.strip_prefix("Error in configuration file ")?;
-    let (place, what) = rest.split_once(": ")?;
-    let (path, line) = place.rsplit_once(" line ")?;
-    let place = Place {
-        path: PathBuf::from(path),
-        line: line.parse().ok()?,
+    let place = |path: &str, line: &str| {
+        let (path, line) = (PathBuf::from(path), line.parse().ok()?);
+        Some(Place { path, line })
     };
-    Some((place, what.to_owned()))
+    if let Some((_, begin)) = said.split_once("Missing '}' (section started at ") {
+        let (path, line) = begin.strip_suffix(')')?.rsplit_once(':')?;
+        return Some((place(path, line)?, "the block that begins here has no }".to_owned()));
+    }
+    let rest = ["Error in configuration file ", "Warning: "]
+        .iter()
+        .find_map(|begin| said.strip_prefix(begin))?;
+    let (of, what) = rest.split_once(": ")?;
+    let (path, line) = of.rsplit_once(" line ")?;
+    Some((place(path, line)?, what.to_owned()))
 }
 
 /// The variable above a line of dovecot.conf, and the value in the line.
@@ -197,4 +212,42 @@ fn unknown_setting(what: &str) -> Option<String> {
     let (_, name) = what.rsplit_once("Unknown setting: ")?;
     let name = name.split(" (").next().unwrap_or(name);
     Some(name.rsplit('/').next().unwrap_or(name).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_what_doveconf_says() {
+        for (said, path, line, reason) in [
+            (
+                "Error in configuration file /a/b line 3: x: Invalid number",
+                "/a/b",
+                3,
+                "x: Invalid number",
+            ),
+            (
+                "Error in configuration file /c: Missing '}' (section started at /a/b:2)",
+                "/a/b",
+                2,
+                "the block that begins here has no }",
+            ),
+            (
+                "Warning: /a/b line 7: Global setting y won't change it at /a/b line 5",
+                "/a/b",
+                7,
+                "Global setting y won't change it at /a/b line 5",
+            ),
+        ] {
+            let (place, what) = place_of(said).expect(said);
+            assert_eq!((place.path.to_str(), place.line, &*what), (Some(path), line, reason));
+        }
+        assert_eq!(place_of("Fatal: out of memory"), None);
+        let said = "no matches in /run/mailroom/dovecot/conf.d/10.conf line 3";
+        assert_eq!(
+            with_sources(said),
+            "no matches in /etc/mailroom/dovecot.d/10.conf line 3"
+        );
+    }
 }

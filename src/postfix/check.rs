@@ -11,6 +11,8 @@ use super::destinations::Unresolved;
 use super::drop_ins;
 use super::files::{main_cf_file, master_cf_file};
 use super::lookups::{self, Lookup};
+use super::master_cf::Service;
+use super::own_services;
 use super::parameters::Parameters;
 use super::relay_login::Logins;
 use super::user_tables::{UserFiles, UserTable};
@@ -61,6 +63,8 @@ pub(super) async fn in_force(names: &[&str], processes: &Processes) -> anyhow::R
 /// Builds the tables and checks the configuration.
 #[derive(Debug)]
 pub(super) struct PostfixChecker {
+    /// Services of the user's own.
+    services: Vec<Service>,
     /// Sources of our own tables.
     tables: Vec<File>,
     /// Tables of the user's own, of which a copy is built.
@@ -76,12 +80,14 @@ pub(super) struct PostfixChecker {
 impl PostfixChecker {
     pub(super) fn new(
         plan: &Plan,
+        services: &[Service],
         files: &UserFiles,
         logins: Option<Logins>,
         destinations: Unresolved,
     ) -> PostfixChecker {
         let is_table = |file: &&File| plan.tables.contains(&file.path);
         PostfixChecker {
+            services: services.to_vec(),
             tables: plan.files.iter().filter(is_table).cloned().collect(),
             user_tables: files.tables.clone(),
             lookups: files.lookups.clone(),
@@ -100,7 +106,7 @@ impl Checker for PostfixChecker {
             };
             let destinations = async {
                 let mistakes = self.destinations.wrong(processes).await;
-                none_of(mistakes)
+                refuse(mistakes)
             };
             let (tables, destinations, parameters, services) = tokio::join!(
                 tables,
@@ -108,10 +114,9 @@ impl Checker for PostfixChecker {
                 run(staging, processes, POSTCONF, &["-n"]),
                 run(staging, processes, POSTCONF, &["-M"]),
             );
-            let objections = [tables, destinations, parameters, services]
-                .into_iter()
-                .filter_map(Result::err);
-            all_well(objections)?;
+            let own_services = refuse(own_services::wrong(&self.services));
+            let results = [tables, destinations, own_services, parameters, services];
+            all_well(results.into_iter().filter_map(Result::err))?;
             Ok(Findings {
                 built: self.built(staging, processes).await?,
                 left_out: Vec::new(),
@@ -140,7 +145,7 @@ fn all_well(errors: impl Iterator<Item = anyhow::Error>) -> anyhow::Result<()> {
 }
 
 /// All is well where there are none.
-fn none_of(mistakes: Vec<Mistake>) -> anyhow::Result<()> {
+fn refuse(mistakes: Vec<Mistake>) -> anyhow::Result<()> {
     if mistakes.is_empty() {
         Ok(())
     } else {
@@ -172,7 +177,7 @@ impl PostfixChecker {
             let said = self.said_of(lookup, staging, processes).await?;
             mistakes.extend(said.into_iter().chain(lookup.wrong_rules()).map(wrong));
         }
-        none_of(mistakes)
+        refuse(mistakes)
     }
 
     /// What postmap(1) has against a table.

@@ -3,6 +3,7 @@
 
 use ipnet::IpNet;
 
+use super::drop_ins;
 use super::master_settings::{Change, OPTIONAL};
 use super::restrictions::{Outcome, services};
 use super::settings::Settings;
@@ -27,6 +28,7 @@ pub(super) fn all(settings: &Settings, site: &Site, values: &Values) -> Vec<Mist
     let whole = Whole { settings, site, values };
     let checks = [
         mailbox_limits,
+        restriction_words,
         restrictions,
         relay_login,
         public_networks,
@@ -48,22 +50,22 @@ impl Whole<'_> {
     fn value_of(&self, origin: &str) -> String {
         let of_table = self.values.entries().find(|entry| entry.origin == origin);
         let of_parameter = || {
-            let mut parameters = self.settings.parameters.values();
-            parameters
-                .find(|given| given.variable == origin)
-                .map(|given| &given.value)
+            let mut parameters = self.settings.parameters.iter();
+            let (name, given) = parameters.find(|(_, given)| given.variable == origin)?;
+            Some(drop_ins::shown(origin, name, &given.value))
         };
         let of_master = || {
             let mut master = self.settings.master.iter();
             master
                 .find(|setting| setting.variable == origin)
-                .and_then(|setting| setting.change.value())
+                .and_then(|setting| setting.change.value().cloned())
         };
+        // A line of a file is shown with the parameter's name.
         of_table
-            .map(|entry| &entry.raw)
+            .filter(|_| !origin.starts_with('/'))
+            .map(|entry| entry.raw.clone())
             .or_else(of_parameter)
             .or_else(of_master)
-            .cloned()
             .unwrap_or_default()
     }
 
@@ -99,6 +101,16 @@ fn mailbox_limits(whole: &Whole) -> Wrong {
             ));
         }
     }
+    wrong
+}
+
+/// Of every smtpd; one list may be that of several services.
+fn restriction_words(whole: &Whole) -> Wrong {
+    let mut wrong: Wrong = services(whole.settings, &["smtpd"])
+        .flat_map(|scope| scope.wrong_words())
+        .collect();
+    wrong.sort();
+    wrong.dedup();
     wrong
 }
 

@@ -113,12 +113,34 @@ pub fn parse(text: &str) -> Result<Vec<Service>, (usize, String)> {
 
 /// Reads services of which each remembers the file and its line.
 pub fn parse_file(path: &Path, text: &str) -> Result<Vec<Service>, (usize, String)> {
-    let services = numbered(text)?.into_iter();
-    let remembered = services.map(|(number, service)| Service {
-        origins: vec![format!("{}:{number}", path.display())],
-        ..service
-    });
-    Ok(remembered.collect())
+    let remembered = |(number, service): (usize, Service)| {
+        right_fields(&service).map_err(|reason| (number, reason))?;
+        Ok(Service {
+            origins: vec![format!("{}:{number}", path.display())],
+            ..service
+        })
+    };
+    numbered(text)?.into_iter().map(remembered).collect()
+}
+
+/// What postconf(1) wants of the fields (master(5)).
+fn right_fields(service: &Service) -> Result<(), String> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let [private, unprivileged, chroot, wakeup, limit] = &service.fields;
+    for (name, value) in [("private", private), ("unpriv", unprivileged), ("chroot", chroot)] {
+        if !["-", "y", "n"].contains(&value.as_str()) {
+            return Err(format!("{value}: {name} must be y, n or -"));
+        }
+    }
+    if wakeup != "-" && !is_number(wakeup.trim_end_matches('?')) {
+        return Err(format!(
+            "{wakeup}: wakeup must be a number of seconds, perhaps with a ? behind it, or -"
+        ));
+    }
+    if limit != "-" && !is_number(limit) {
+        return Err(format!("{limit}: maxproc must be a number of processes, or -"));
+    }
+    Ok(())
 }
 
 fn numbered(text: &str) -> Result<Vec<(usize, Service)>, (usize, String)> {
@@ -259,6 +281,15 @@ mod tests {
         assert_eq!(parse("\n  -o a=b\n").unwrap_err().0, 2);
         assert_eq!(parse("smtp inet n - n - - smtpd\nx y\n").unwrap_err().0, 2);
         assert!(parse("smtp tcp n - n - - smtpd\n").unwrap_err().1.contains("inet"));
+        for line in [
+            "x - n - - smtpd",
+            "n - x - - smtpd",
+            "n - n x - smtpd",
+            "n - n - 1x smtpd",
+        ] {
+            let said = parse_file(Path::new("/x"), &format!("# a\n25 inet {line}\n")).unwrap_err();
+            assert!(said.0 == 2 && said.1.contains("must be"), "{said:?}");
+        }
         assert!(
             parse("smtp inet n - n - - smtpd -o { a = b\n")
                 .unwrap_err()

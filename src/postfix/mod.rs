@@ -6,6 +6,7 @@ mod caches;
 mod catch_all;
 mod check;
 mod checks;
+mod client_certificates;
 mod credentials;
 mod destinations;
 mod drop_ins;
@@ -18,6 +19,7 @@ mod lookups;
 mod main_cf;
 mod master_cf;
 mod master_settings;
+mod own_services;
 mod parameters;
 mod paths;
 mod peers;
@@ -25,6 +27,7 @@ mod probes;
 mod relay;
 mod relay_login;
 mod reload_guard;
+mod restriction_words;
 mod restrictions;
 mod rules;
 mod service;
@@ -171,6 +174,7 @@ impl Configured for Configuration {
         let (files, wrong) = user_tables::find(&self.settings, site);
         self.files = files;
         mistakes.extend(wrong);
+        mistakes.extend(client_certificates::wrong(&self.settings));
         mistakes.extend(aliases::wrong(&self.settings, site));
         mistakes.extend(relay::wrong(&self.settings));
         mistakes.extend(destinations::wrong(&self.settings, site));
@@ -251,6 +255,7 @@ impl Configured for Configuration {
             service,
             checker: Box::new(PostfixChecker::new(
                 &plan,
+                &self.settings.services,
                 &self.files,
                 relay_login::logins(&self.settings),
                 Unresolved::of(&self.settings, basis.facts),

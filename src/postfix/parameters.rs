@@ -191,18 +191,27 @@ impl Parameters {
             .map(|(word, _)| word)
         {
             let known_elsewhere = TABLE_TYPES.contains(&word) || takes_tables(name);
-            if known_elsewhere && is_name(word) && !self.table_types.contains(word) {
-                let types: Vec<&str> = self.table_types.iter().map(String::as_str).collect();
-                let nearest = crate::values::nearest(word, types.iter().copied())
-                    .map(|nearest| format!("; did you mean {nearest}:?"))
-                    .unwrap_or_default();
-                return Err(format!(
-                    "{word}: is not a type of tables that is installed (there are {}){nearest}",
-                    types.join(", ")
-                ));
+            if known_elsewhere && is_name(word) {
+                self.check_table(word)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether tables of that type, the part before the first colon, are installed; all are where Postfix was not asked.
+    pub(super) fn check_table(&self, table: &str) -> Result<(), String> {
+        let kind = table.split(':').next().unwrap_or(table);
+        if self.table_types.is_empty() || self.table_types.contains(kind) {
+            return Ok(());
+        }
+        let types: Vec<&str> = self.table_types.iter().map(String::as_str).collect();
+        let nearest = crate::values::nearest(kind, types.iter().copied())
+            .map(|nearest| format!("; did you mean {nearest}:?"))
+            .unwrap_or_default();
+        Err(format!(
+            "{kind}: is not a type of tables that is installed (there are {}){nearest}",
+            types.join(", ")
+        ))
     }
 }
 

@@ -5,6 +5,7 @@ use super::main_cf;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, applied};
 use super::parameters::split_words;
+use super::restriction_words::{self, LISTS};
 use super::settings::Settings;
 
 /// The variable that sets a parameter.
@@ -24,7 +25,7 @@ const DEPTH: usize = 8;
 
 impl Scope<'_> {
     /// A parameter's value, and who set it: a variable, or `file:line`; none where it is ours.
-    fn value(&self, parameter: &str) -> (String, Option<String>) {
+    pub(super) fn value(&self, parameter: &str) -> (String, Option<String>) {
         let Service {
             name, kind, options, ..
         } = &self.service;
@@ -72,6 +73,18 @@ impl Scope<'_> {
             }
         }
         (words, setters)
+    }
+
+    /// What is wrong with the words of each list and of each class of the user's own, and who set any of them.
+    pub(super) fn wrong_words(&self) -> Vec<(String, String)> {
+        let (classes, _) = self.words("smtpd_restriction_classes", 0);
+        let lists = LISTS.into_iter().chain(classes.iter().map(String::as_str));
+        let wrong = |list: &str| {
+            let (words, setters) = self.words(list, 0);
+            let reason = restriction_words::wrong(&words, &classes, &self.settings.known)?;
+            Some((setters.into_iter().next()?, reason))
+        };
+        lists.filter_map(wrong).collect()
     }
 
     /// The restrictions of a class of the user's own.

@@ -17,6 +17,7 @@ use super::parameters::{self, Parameters, split_words};
 use super::peers;
 use super::variables::{self, MASTER, MASTER_CF_D, PARAMETER};
 use crate::layout::RELAY_LOGIN;
+use crate::report::Mistake;
 use crate::secrets;
 use crate::settings::reader::Other;
 use crate::settings::{DropIn, Reader, Values};
@@ -101,6 +102,7 @@ impl Settings {
                 reader.mistake(&name, reason);
             }
         }
+        settings.check_options(reader);
         settings.given = settings.parameters.len() + settings.master.len() + settings.services.len();
         settings.add_table_parameters(reader);
         settings.networks_origin = reader
@@ -117,6 +119,24 @@ impl Settings {
             match drop_ins::master_cf(file) {
                 Ok(services) => self.services.extend(services),
                 Err(mistake) => reader.mistake_in_file(mistake),
+            }
+        }
+    }
+
+    /// The options of services in files are read as those of variables are. What Mailroom decides is theirs to say.
+    fn check_options(&mut self, reader: &mut Reader) {
+        for service in &mut self.services {
+            let origin = service.origins.first().cloned().unwrap_or_default();
+            for (name, value) in &mut service.options {
+                if self.known.find(name) != Some(name) || parameters::owned(name).is_some() {
+                    continue;
+                }
+                match self.known.check(name, value) {
+                    Ok(checked) => *value = checked,
+                    Err(reason) => {
+                        reader.mistake_in_file(Mistake::new(&origin, format!("-o {name}={value}"), reason));
+                    }
+                }
             }
         }
     }

@@ -313,3 +313,92 @@ def test_a_refused_reload_does_not_speak_of_a_start(lab):
     said = "the running configuration stays in use: 1 setting is wrong; nothing has changed"
     assert done.returncode == 1 and said in done.stderr and "started" not in done.stderr, done.stderr
     assert "/etc/mailroom/main.cf.d/1.cf:1: biff = maybe" in done.stderr
+
+
+MASTER = "master.cf.d"
+DROP_INS = [
+    (MASTER, "foo inet n - n - - smtpd\n", 1, "foo is no port"),
+    (MASTER, "# a\n99999 inet n - n - - smtpd\n", 2, "99999 is no port"),
+    (MASTER, "10025 inet n - n - - smptd\n", 1, "did you mean smtpd?"),
+    (MASTER, "10025 inet n - n x - smtpd\n", 1, "wakeup must be"),
+    (MASTER, "10025 inet n - n - x smtpd\n", 1, "maxproc must be"),
+    (MASTER, "10025 inet q - n - - smtpd\n", 1, "private must be"),
+    (MASTER, "10025 inet n - n - - smtpd -o smtpd_tls_security_level=maybe\n", 1, "must be one of"),
+    (MASTER, "10025 inet n - n - - smtpd\n  -o smtpd_client_restrictions=check_client_access,foo:/x\n", 1, "foo: is not a type"),
+    (MASTER, "10025 inet n - n - - smtpd\n  -o { smtpd_client_restrictions = permit, rejct }\n", 1, "did you mean reject?"),
+    (MASTER, "foo unix - n n - - pipe user=nosuch argv=/bin/sh\n", 1, "no such user"),
+    (MASTER, "foo unix - n n - - pipe user=nobody argv=/nope\n", 1, "no such program"),
+    (MASTER, "foo unix - n n - - spawn\n", 1, "needs user= and argv="),
+    ("main.cf.d", "\nsmtpd_sender_restrictions = check_sender_access\n", 2, "needs a table"),
+    ("main.cf.d", "inet_protocols = ipv5\n", 1, "must be one of"),
+    ("dovecot.d", "mail_debug = yes\nservice imap-login {\n process_min_avail = 4\n", 2, "has no }"),
+    ("dovecot.d", "mail_debug = yes\n}\n", 2, "Unexpected '}'"),
+    ("dovecot.d", "mail_debug yes\n", 1, "Expecting '{'"),
+    ("dovecot.d", "\n!include /nope\n", 2, "No matches"),
+]
+
+
+@pytest.mark.parametrize("directory,text,line,said", DROP_INS, ids=[each[1][:40] for each in DROP_INS])
+def test_mistakes_in_drop_ins_by_file_and_line(checker, drop_in, directory, text, line, said):
+    path = drop_in(directory, text)
+    done = check(checker)
+    assert done.returncode == 64 and f"{path}:{line}:" in done.stderr and said in done.stderr, done.stderr
+    assert "/run/mailroom" not in done.stderr, done.stderr
+
+
+def test_services_of_drop_ins_that_work(checker, drop_in):
+    drop_in(MASTER, "127.0.0.1:10025 inet n - n - - smtpd\n  -o smtpd_client_restrictions=permit_mynetworks,reject\n"
+                    "smtps inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
+                    "filter unix - n n - 10 pipe\n  flags=Rq user=nobody argv=/bin/sh -c cat\n")
+    assert check(checker).returncode == 0, check(checker).stderr
+
+
+RESTRICTIONS = [
+    ("CLIENT", "check_client_access foo:/x", "foo: is not a type of tables"), ("SENDER", "check_sender_access /x", "has no type"),
+    ("SENDER", "check_sender_access hash:/nope", "neither /nope nor"), ("HELO", "check_helo_access cidr:/nope", "does not exist"),
+    ("SENDER", "check_sender_acces inline:{a=OK}", "did you mean check_sender_access?"), ("ETRN", "nosuch", "not a restriction"),
+    ("RECIPIENT", "permit_mynetworks, check_policy_service foo, reject", "inet:host:port"), ("DATA", "reject_rbl_client", "a domain"),
+    ("END_OF_DATA", "foo:/x", "foo: is not a type of tables"), ("RELAY", "permit_mynetwork, reject", "did you mean permit_mynetworks?"),
+]
+
+
+@pytest.mark.parametrize("stage,value,said", RESTRICTIONS)
+def test_words_of_restrictions(checker, stage, value, said):
+    """Each would be answered with 451 for all mail."""
+    for name in [f"POSTFIX_SMTPD_{stage}_RESTRICTIONS", f"MAILROOM_MASTER_SUBMISSION_INET_SMTPD_{stage}_RESTRICTIONS"]:
+        done = check(checker, f"{name}={value}")
+        assert done.returncode == 64 and said in report(done.stderr)[name], done.stderr
+
+
+def test_words_of_classes(checker):
+    classes = ["POSTFIX_SMTPD_RESTRICTION_CLASSES=ours", "POSTFIX_SMTPD_CLIENT_RESTRICTIONS=ours, permit"]
+    assert check(checker, *classes, "POSTFIX_OURS=permit_mynetworks check_client_access inline:{a=OK}").returncode == 0
+    done = check(checker, *classes, "POSTFIX_OURS=permit_mynetworkz")
+    assert done.returncode == 64 and "permit_mynetworkz" in report(done.stderr)["POSTFIX_OURS"], done.stderr
+    done = check(checker, "POSTFIX_MUA_CLIENT_RESTRICTIONS=check_client_access foo:/x, reject")
+    assert done.returncode == 64 and "foo:" in report(done.stderr)["POSTFIX_MUA_CLIENT_RESTRICTIONS"], done.stderr
+
+
+PAIR = "openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN={0} -keyout /tmp/{0}.key -out /tmp/{0}.crt 2>/dev/null"
+
+
+def test_certificates_for_other_servers(checker):
+    for each in ["one", "two"]:
+        checker.sh(PAIR.format(each) + f" && chmod 644 /tmp/{each}.key && cat /tmp/{each}.key /tmp/{each}.crt >/tmp/{each}.pem")
+    checker.sh("cat /tmp/one.key /tmp/two.crt >/tmp/mixed.pem")
+    one = "POSTFIX_SMTP_TLS_CERT_FILE=/tmp/one.crt"
+    for right in [[one, "POSTFIX_SMTP_TLS_KEY_FILE=/tmp/one.key"], ["POSTFIX_SMTP_TLS_CERT_FILE=/tmp/one.pem"],
+                  ["POSTFIX_SMTP_TLS_CHAIN_FILES=/tmp/one.pem, /tmp/two.key, /tmp/two.crt"]]:
+        done = check(checker, *right)
+        assert done.returncode == 0, done.stderr
+    for said, *wrong in [
+        ("do not belong together", one, "POSTFIX_SMTP_TLS_KEY_FILE=/tmp/two.key"),
+        ("holds no private key", one),
+        ("do not belong together", "POSTFIX_SMTP_TLS_CHAIN_FILES=/tmp/mixed.pem"),
+        ("must begin with the key", "POSTFIX_LMTP_TLS_CHAIN_FILES=/tmp/one.crt,/tmp/one.key"),
+        ("do not belong together", "POSTFIX_LMTP_TLS_ECCERT_FILE=/tmp/one.crt", "POSTFIX_LMTP_TLS_ECKEY_FILE=/tmp/two.key"),
+        ("do not belong together", one, "POSTFIX_SMTP_TLS_KEY_FILE=/tmp/one.key",
+         "MAILROOM_MASTER_RELAY_UNIX_SMTP_TLS_KEY_FILE=/tmp/two.key"),
+    ]:
+        done = check(checker, *wrong)
+        assert done.returncode == 64 and said in report(done.stderr)[wrong[-1].split("=")[0]], (wrong, done.stdout, done.stderr)
