@@ -23,7 +23,6 @@ pub(super) fn look(directories: &[Directory]) -> io::Result<()> {
 }
 
 /// A file where a directory belongs may be an mbox, as other images and Debian's own programs make them.
-/// A file where a directory belongs may be an mbox, as other images and Debian's own programs make them.
 fn in_words(path: &Path) -> io::Error {
     let what = match beneath::read_text(path) {
         Ok(text) if text.starts_with("From ") => "an mbox file",
