@@ -46,6 +46,12 @@ pub struct File {
 }
 
 impl File {
+    /// Makes it one that root alone may read.
+    fn protect(&mut self) {
+        self.owner = Owner::ROOT;
+        self.mode = 0o600;
+    }
+
     /// A file of root's that everybody may read.
     pub fn public(path: impl Into<PathBuf>, text: String) -> File {
         File {
@@ -128,18 +134,18 @@ impl Plan {
         self.referenced.extend(other.referenced);
     }
 
-    /// Files that everybody may read and in which a secret stands are for root alone.
+    /// The same, for root alone.
+    pub fn secret_table(&mut self, path: PathBuf, entries: &[(String, String)]) {
+        self.table(path, entries);
+        self.files.last_mut().into_iter().for_each(File::protect);
+    }
+
+    /// Files that everybody may read and into which a secret was put are for root alone.
     pub fn protect(&mut self, secrets: &Secrets) {
         let is_public = |file: &&mut File| file.mode & 0o004 != 0;
-        for file in self
-            .files
-            .iter_mut()
-            .filter(is_public)
-            .filter(|file| secrets.occur_in(&file.bytes))
-        {
-            file.owner = Owner::ROOT;
-            file.mode = 0o600;
-        }
+        let holds_secret = |file: &&mut File| secrets.stand_in(&String::from_utf8_lossy(&file.bytes));
+        let files = self.files.iter_mut().filter(is_public).filter(holds_secret);
+        files.for_each(File::protect);
     }
 }
 

@@ -78,13 +78,9 @@ impl Report {
         mistakes.dedup();
         let hide = |mistake: Mistake| {
             let reason = words::with_likely_cause(mistake.reason, &mistake.value);
-            let value = secrets.shown(&mistake.variable, &mistake.value);
-            let reason = secrets
-                .hide(&reason)
-                .replace(&value, &words::cut(&value, LONGEST_VALUE));
             Mistake {
-                reason: words::cut(&reason, LONGEST_REASON),
-                value: words::cut(&value, LONGEST_VALUE),
+                reason: secrets.said_of(&mistake.variable, &mistake.value, &reason),
+                value: secrets.shown(&mistake.variable, &mistake.value),
                 variable: mistake.variable,
             }
         };
@@ -107,7 +103,10 @@ impl Report {
                 reason,
             } = mistake;
             let equals = if variable.starts_with('/') { ": " } else { "=" };
-            let line = format!("{variable}{equals}{}", shown(variable, value));
+            // Long ones are cut when nothing is left to be hidden in them.
+            let short = words::cut(value, LONGEST_VALUE);
+            let reason = words::cut(&reason.replace(value, &short), LONGEST_REASON);
+            let line = format!("{variable}{equals}{}", shown(variable, &short));
             format!("\n  {}\n      {reason}\n", line.trim_end())
         };
         let mistakes: String = self.0.iter().map(mistake).collect();

@@ -3,6 +3,10 @@
 //!
 //! A value is secret because the table of variables says so, because it came from a file (`…_FILE`), or because its name
 //! says so: parameters and settings of the daemons' own are in no table of ours.
+//!
+//! A secret is hidden, and the file that holds it protected, by the place where it was put: the variable's own line of a
+//! report, the setting below its name in a comment. A password may be `postfix` or `no`: the same letters elsewhere are no
+//! secret, and a mask there would show what is behind it. Letters that are no word are hidden wherever they stand.
 
 use std::collections::BTreeSet;
 
@@ -37,15 +41,15 @@ impl Secrets {
         self.values.iter().map(String::as_str)
     }
 
-    /// Whether one of the values stands in these bytes.
-    pub fn occur_in(&self, bytes: &[u8]) -> bool {
-        self.values
-            .iter()
-            .any(|secret| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()))
+    /// Whether a secret was put into a configuration file: one has its place there, or letters that are no word.
+    pub fn stand_in(&self, text: &str) -> bool {
+        let are_no_word = |value: &&String| value.len() >= SHORT && !value.chars().all(char::is_alphabetic);
+        let mut values = self.values.iter().filter(are_no_word);
+        values.any(|value| text.contains(value.as_str())) || self.in_their_places(text).lines().ne(text.lines())
     }
 
-    /// A text without any of the values, the longest first: one may hold another. One of a few letters stands in every
-    /// sentence: a mask there would hide the sentence and show the secret.
+    /// A program's text that could not be traced to a variable, without any of the values, the longest first: one may hold
+    /// another. One of a few letters stands in every sentence: a mask there would hide the sentence and show the secret.
     pub fn hide(&self, text: &str) -> String {
         if self.values.contains(text) {
             return HIDDEN.to_owned();
@@ -53,7 +57,16 @@ impl Secrets {
         self.hide_those(text, |value| value.len() >= SHORT)
     }
 
-    fn hide_those(&self, text: &str, which: impl Fn(&str) -> bool) -> String {
+    /// What is said of a variable, without its own value where that is secret, and without those of others.
+    pub fn said_of(&self, variable: &str, value: &str, reason: &str) -> String {
+        if self.names.contains(variable) && !value.is_empty() {
+            self.hide(&without_word(reason, value))
+        } else {
+            self.hide_those(reason, is_no_word)
+        }
+    }
+
+    fn hide_those(&self, text: &str, which: fn(&str) -> bool) -> String {
         let mut values: Vec<&String> = self.values.iter().filter(|value| which(value)).collect();
         values.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         values
@@ -61,10 +74,14 @@ impl Secrets {
             .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
-    /// A configuration file without the secrets that were put into it, by the places where they were: a setting whose name
-    /// says so, or above which stands a variable that holds one. The same letters elsewhere stay, for a mask there would show
-    /// what is behind it. What cannot be a word is hidden everywhere.
+    /// A configuration file without the secrets that were put into it.
     pub fn hide_in_file(&self, text: &str) -> String {
+        self.hide_those(&self.in_their_places(text), is_no_word)
+    }
+
+    /// Hides them by the places where they were put: a setting whose name says so, or above which stands a variable that
+    /// holds one.
+    fn in_their_places(&self, text: &str) -> String {
         let (mut is_below, mut lines) = (false, String::new());
         for line in text.lines() {
             if let Some(comment) = line.trim_start().strip_prefix("# ") {
@@ -77,9 +94,7 @@ impl Secrets {
             let is_setting = line.contains('=') && !line.trim_start().starts_with(['#', '-']);
             is_below &= !is_setting;
         }
-        self.hide_those(&lines, |value| {
-            value.len() > SHORT && value.contains(char::is_alphabetic) && !value.chars().all(char::is_alphabetic)
-        })
+        lines
     }
 
     /// One line of it.
@@ -103,13 +118,33 @@ impl Secrets {
         if self.names.contains(variable) {
             HIDDEN.to_owned()
         } else {
-            shown(variable, &self.hide(value))
+            shown(variable, &self.hide_those(value, is_no_word))
         }
     }
 }
 
-/// A secret of fewer letters is hidden where it stands alone.
+/// A secret of fewer letters stands in every sentence.
 const SHORT: usize = 4;
+
+/// Whether a secret's letters are neither a word nor a number, so that they stand nowhere but where the secret was put.
+fn is_no_word(value: &str) -> bool {
+    value.len() > SHORT && value.contains(char::is_alphabetic) && !value.chars().all(char::is_alphabetic)
+}
+
+/// A text without another one, where that is not a part of a longer word.
+fn without_word(text: &str, word: &str) -> String {
+    let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let (mut kept, mut end) = (String::new(), 0);
+    for (at, _) in text.match_indices(word) {
+        let behind = at + word.len();
+        if !is_part(text[..at].chars().next_back()) && !is_part(text[behind..].chars().next()) {
+            kept.push_str(&text[end..at]);
+            kept.push_str(HIDDEN);
+            end = behind;
+        }
+    }
+    kept + &text[end..]
+}
 
 /// What the name of a secret ends with.
 const SECRET: [&str; 6] = ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY"];
@@ -173,14 +208,32 @@ mod tests {
     #[test]
     fn a_secret_within_a_secret_is_hidden() {
         let mut secrets = Secrets::default();
-        for value in ["abcd", "xabcdx", ""] {
+        for value in ["ab-cd", "xab-cdx", ""] {
             secrets.add_value(value);
         }
-        assert_eq!(secrets.hide("a xabcdx abcd"), "a <hidden> <hidden>");
-        assert!(secrets.occur_in(b"1abcd2") && !secrets.occur_in(b"ab"));
+        assert_eq!(secrets.hide("a xab-cdx ab-cd"), "a <hidden> <hidden>");
+        assert!(secrets.stand_in("1ab-cd2") && !secrets.stand_in("ab\n"));
         secrets.add_name("POSTFIX_MYHOSTNAME");
         assert_eq!(secrets.shown("POSTFIX_MYHOSTNAME", "x"), "<hidden>");
-        assert_eq!(secrets.shown("POSTFIX_OTHER", "1 abcd"), "1 <hidden>");
+        assert_eq!(secrets.shown("POSTFIX_OTHER", "1 ab-cd"), "1 <hidden>");
+    }
+
+    #[test]
+    fn a_word_is_a_secret_where_it_was_put() {
+        let mut secrets = Secrets::default();
+        secrets.add_name("MAILROOM_RELAYHOST_PASSWORD");
+        secrets.add_name("POSTFIX_SYSLOG_NAME");
+        for value in ["postfix", "no"] {
+            secrets.add_value(value);
+        }
+        assert!(!secrets.stand_in("mail_owner = postfix\nbiff = no\n"));
+        assert!(secrets.stand_in("a = b\n# POSTFIX_SYSLOG_NAME\nsyslog_name = no\n"));
+        assert!(secrets.stand_in("x_password = postfix"));
+        assert_eq!(secrets.shown("MAILROOM_RELAYHOST_USERNAME", "postfix"), "postfix");
+        let said = "no is nothing that postfix knows";
+        assert_eq!(secrets.said_of("MAILROOM_RELAYHOST_USERNAME", "no", said), said);
+        let hidden = "<hidden> is nothing that <hidden> knows";
+        assert_eq!(secrets.said_of("MAILROOM_RELAYHOST_PASSWORD", "no", said), hidden);
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn keys((path, bytes): Content) -> Result<Vec<Section>, Mistake> {
     if sections.is_empty() {
         return wrong(pem::what_it_is(bytes, path, true));
     }
-    let labels: Vec<&str> = sections.iter().map(|section| section.label.as_str()).collect();
+    let mut labels: Vec<&str> = sections.iter().map(|section| section.label.as_str()).collect();
+    labels.dedup();
     let labels = labels.join(", ");
     let keys: Vec<Section> = sections.into_iter().filter(Section::is_key).collect();
     match keys.first() {

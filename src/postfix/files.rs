@@ -68,7 +68,7 @@ pub(super) fn plan(
         let login = format!("{}:{}", relay.username, relay.password);
         let hosts = relay.host.split(", ");
         let logins: Vec<(String, String)> = hosts.map(|host| (host.to_owned(), login.clone())).collect();
-        plan.table(RELAY_LOGIN.into(), &logins);
+        plan.secret_table(RELAY_LOGIN.into(), &logins);
     }
     plan.files.push(File::public(
         at("sender_login.regexp"),

@@ -84,6 +84,12 @@ WRONG = [
     ("15", "DOVECOT_IMAP_ID_LOG=*", "Dovecot 2.3"),
     ("15", "DOVECOT_SSL_SERVER_CA_FILE=</ca.pem", "takes the path itself: /ca.pem"),
     ("16", "POSTFIX_RELAYHOST_AUTH_ENABLE=yes", "MAILROOM_RELAYHOST_USERNAME"),
+    ("16", "POSTFIX_REJECT_UNKNOWN_CLIENT_HOSTNAME=1", "reject_unknown_client_hostname in POSTFIX_SMTPD_CLIENT_RESTRICTIONS"),
+    ("16", "POSTFIX_DAGENT=lmtp:unix:private/x", "virtual_transport, which mailroom decides"),
+    ("16", "POSTFIX_MAILNAME=mail.example.org", "POSTFIX_MYHOSTNAME"),
+    ("16", "POSTFIX_TLS_LEVEL=modern", "POSTFIX_SMTPD_TLS_PROTOCOLS"),
+    ("16", "POSTFIX_RELAYUSER=me", "MAILROOM_RELAYHOST_USERNAME"),
+    ("16", "POSTFIX_DESTINATION=example.org", "POSTFIX_RELAY_DOMAINS"),
     ("16", "POSTFIX_SMTPD_TLS=yes", "POSTFIX_SMTPD_TLS_SECURITY_LEVEL"),
     ("16", "POSTFIX_HOSTNAME=mail.example.org", "POSTFIX_MYHOSTNAME"),
     ("20", "POSTFIX_MYHOSTNAME=smtp_relay.example.org", "did you mean smtp-relay?"),
@@ -141,7 +147,7 @@ def test_row_7_words_in_place_of_a_login(checker, word):
     assert done.returncode == 64 and "leave it empty for none" in said["MAILROOM_RELAYHOST_USERNAME"], done.stderr
     done = check(checker, relay, f"MAILROOM_RELAYHOST_USERNAME={word}", f"MAILROOM_RELAYHOST_PASSWORD={word}")
     said = report(done.stderr)
-    assert done.returncode == 64 and "MAILROOM_RELAYHOST_USERNAME" in said, done.stderr
+    assert done.returncode == 64 and "leave it empty for none" in said["MAILROOM_RELAYHOST_USERNAME"], done.stderr
     assert "leave it empty, or name a file by MAILROOM_RELAYHOST_PASSWORD_FILE" in said["MAILROOM_RELAYHOST_PASSWORD"], done.stderr
     checker.exec("tee", "/tmp/word", input=f"{word}\n")
     done = check(checker, relay, "MAILROOM_RELAYHOST_USERNAME_FILE=/tmp/word", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/word")
@@ -155,6 +161,8 @@ def test_row_19_masks_do_not_reveal(checker):
                         "MAILROOM_RELAYHOST_PASSWORD=postfix", "/usr/local/bin/mailroom", "render")
     assert "myhostname = postfix.metabuilder.local\n" in done.stdout
     assert "postfix:<hidden>\n" in done.stdout and "postfix:postfix\n" not in done.stdout
+    modes = dict(re.findall(r"==> (\S+) \(\S+ (\d+)\)", done.stdout))
+    assert modes["/etc/postfix/main.cf"] == "0644" and modes["/run/mailroom/postfix-tables/relay_login"] == "0600", modes
 
 
 @pytest.mark.parametrize("command, code", [("help-env", 141), ("help-env --json", 141), ("check", 141), ("render", 141),
@@ -402,3 +410,13 @@ def test_certificates_for_other_servers(checker):
     ]:
         done = check(checker, *wrong)
         assert done.returncode == 64 and said in report(done.stderr)[wrong[-1].split("=")[0]], (wrong, done.stdout, done.stderr)
+
+
+def test_row_16_no_name_leads_to_what_is_refused(checker):
+    """Names of other images lead to parameters and variables that are there and may be set."""
+    source = open("/mailroom/src/postfix/peers.rs").read()
+    targets = sorted(set(re.findall(r"\b(?:POSTFIX|MAILROOM)_[A-Z_]*[A-Z]\b", source)))
+    assert len(targets) > 20
+    done = check(checker, *(f"{each}=" for each in targets))
+    wrong = {name: said for name, said in report(done.stderr).items() if "not a" in said or "decided" in said}
+    assert wrong == {}

@@ -448,9 +448,9 @@ def test_secrets_by_their_names_are_not_shown(checker):
 def test_settings_whose_own_names_end_in_file(checker):
     """They are no secret files."""
     rendered = checker.exec("env", "-i", "DOVECOT_SSL_CLIENT_CA_FILE=/etc/ssl/certs/ca-certificates.crt",
-                            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "/usr/local/bin/mailroom", "render").stdout
+                            "MAILROOM_MASTER_SMTP_UNIX_SMTP_TLS_TRUST_ANCHOR_FILE=/etc/ssl/certs/ca-certificates.crt", "/usr/local/bin/mailroom", "render").stdout
     assert "\nssl_client_ca_file = /etc/ssl/certs/ca-certificates.crt\n" in rendered
-    assert "-o smtp_tls_cert_file=/etc/ssl/certs/ca-certificates.crt\n" in rendered
+    assert "-o smtp_tls_trust_anchor_file=/etc/ssl/certs/ca-certificates.crt\n" in rendered
 
 
 def test_drop_in_files_are_known_by_the_ends_of_their_names(lab):
