@@ -75,6 +75,8 @@ ACCEPTED = [
     ("r3", "POSTFIX_RELAYHOST=[sink]:SMTP", ""),
     ("r4", "POSTFIX_RELAYHOST=[sink]:465", "TLS begins at once"),
     ("r10", "POSTFIX_RELAYHOST=[a]:25, [b]:25", ""),
+    *[("passes", f"POSTFIX_RELAYHOST={host}", "") for host in ["sink:1025", "[sink]:1025", "sink", "[sink]", "[SINK]", "[fd77::5]",
+                                                               "[ipv6:fd77::5]", "[192.0.2.1]:25"]],
     ("r16", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=200", "or POSTFIX_DEFAULT_PROCESS_LIMIT higher"),
     ("r16", "MAILROOM_MASTER_SUBMISSIONS_INET_PROCESS_LIMIT=20", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=50: one client"),
     ("r16", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=2000", "or DOVECOT_SERVICE__IMAP__PROCESS_LIMIT higher"),
