@@ -60,3 +60,19 @@ def test_a_client_that_does_not_wait(lab, client):
         leaks = [line for line in logs.splitlines() for password in PASSWORDS for form in encoded(password)
                  if form in line.lower()]
         assert not leaks, leaks
+
+
+def test_a_login_at_a_relay_host(lab, client):
+    """debug_peer_list logs everything, on both sides."""
+    everything = {"POSTFIX_DEBUG_PEER_LIST": "static:all"}
+    far_alias, alias = name("far"), name("near")
+    far = lab.server(alias=far_alias, env={**everything, "POSTFIX_MYHOSTNAME": "far.example.org"})
+    near = lab.server(alias=alias, env={
+        **everything, "POSTFIX_RELAYHOST": f"[{far_alias}]:587", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "encrypt",
+        "MAILROOM_RELAYHOST_USERNAME": "relay", "MAILROOM_RELAYHOST_PASSWORD": "relaypass123"})
+    client.python(f"import smtplib; smtplib.SMTP({alias!r}, 25).sendmail('relay@metabuilder.local', 'x@example.net', 'Subject: x')")
+    near.wait_for_log("status=sent")
+    logs = near.logs() + far.logs() + near.sh("cat /var/log/mail.log").stdout + far.sh("cat /var/log/mail.log").stdout
+    assert "AUTH PLAIN <hidden>" in logs and "250-AUTH PLAIN LOGIN" in logs
+    leaks = [line for line in logs.splitlines() for form in encoded("relaypass123") if form in line.lower()]
+    assert not leaks, leaks
