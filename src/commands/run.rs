@@ -43,14 +43,6 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         complain(reason);
         return Ok(EXIT_CONFIG);
     }
-    // Held to the very end: until then something of this server may still run.
-    let _only = match only_server() {
-        Ok(lock) => lock,
-        Err(refusal) => {
-            complain(refusal);
-            return Ok(EXIT_CONFIG);
-        }
-    };
     let signals = Signals::register()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -64,8 +56,8 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
 }
 
 /// Two servers on one /run would take each other's sockets, pid files and daemons. The second is refused before it has
-/// touched anything; a socket or a lock file that a dead one has left keeps nobody out. Where /run cannot be written,
-/// a later step says so, behind what is wrong with the settings.
+/// touched anything; a socket or a lock file that a dead one has left keeps nobody out. Where /run cannot be written, a later
+/// step says so.
 fn only_server() -> Result<Option<Held>, String> {
     let refusal = |holder: Option<String>| {
         let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
@@ -96,6 +88,14 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
     let read = tokio::select! {
         read = read(DAEMONS, environment, &processes) => read?,
         () = stop_asked(&mut asked) => return Ok(0),
+    };
+    // Held to the very end: until then something of this server may still run.
+    let _only = match only_server() {
+        Ok(lock) => lock,
+        Err(refusal) => {
+            complain(refusal);
+            return Ok(EXIT_CONFIG);
+        }
     };
     limit_open_files()?;
     let lines = DAEMONS.iter().map(|daemon| daemon.log_lines()).collect();

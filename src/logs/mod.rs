@@ -6,8 +6,8 @@
 //!
 //! Three threads do it, so that reading never waits for writing. The receiver moves datagrams from /dev/log into a bounded
 //! queue and does nothing else: Postfix stands still while its logs are not read. The router reads the queue, asks each
-//! daemon's [`LogLines`] what a line is, drops those of the health probe, formats the others and writes the files. The
-//! writer writes to standard output, which may block for ever.
+//! daemon's [`LogLines`] what a line is, drops those of the health probe, hides credentials in the others, formats them and
+//! writes the files. The writer writes to standard output, which may block for ever.
 //!
 //! Limits: a full queue loses lines. They are counted, and the count is logged. A crash of Mailroom loses what is still in
 //! the queues. The time of a line is the time of its arrival: syslog's own has neither year nor fraction.

@@ -28,9 +28,24 @@ const QUOTED_BLANKS: [&str; 13] = [
     "\\r", "\\n", "\\t", "\\011", "\\012", "\\015", "\\040", "%0d", "%0a", "%09", "%20", "??", "_",
 ];
 
+/// What stands before a password, or what is as good as one, in a log of everything: the names of functions of Postfix's, and
+/// what they say.
+const ANNOUNCED: [&str; 7] = [
+    "' pass `",
+    "xsasl_cyrus_client_get_passwd: ",
+    "uncoded initial reply: ",
+    "uncoded client response ",
+    "uncoded server challenge: ",
+    "init_response ",
+    "auth reply: cookie?",
+];
+
 /// The part of a line that is credentials, if any is.
 pub(super) fn credentials(message: &str) -> Option<Range<usize>> {
     let lower = message.to_ascii_lowercase();
+    if let Some(begin) = announced(&lower) {
+        return Some(begin..message.len());
+    }
     let at_the_end = quotes_a_client(&lower);
     if let Some(begin) = behind_command(&lower) {
         let quoted = lower[begin..].find(['>', '"']).filter(|_| !at_the_end);
@@ -48,12 +63,19 @@ pub(super) fn credentials(message: &str) -> Option<Range<usize>> {
     Some(begin..message.len())
 }
 
+/// Where what is announced begins; a table's answer is behind the sign.
+fn announced(lower: &str) -> Option<usize> {
+    let behind = |text: &str, from: usize| lower[from..].find(text).map(|at| from + at + text.len());
+    let of_table = || behind("_sasl_password_maps", 0).and_then(|from| behind(" = ", from));
+    ANNOUNCED.iter().find_map(|text| behind(text, 0)).or_else(of_table)
+}
+
 /// Whether a line ends with a client's own words, or with what became of them in a log of everything.
 fn quotes_a_client(lower: &str) -> bool {
     ["command pipelining", "non-smtp command", "pregreet"]
         .iter()
         .any(|kind| lower.contains(kind))
-        || ["< ", "match_", "dict_"]
+        || ["< ", "> ", "match_", "dict_"]
             .iter()
             .any(|opening| lower.starts_with(opening))
 }
@@ -62,6 +84,10 @@ fn quotes_a_client(lower: &str) -> bool {
 fn behind_command(lower: &str) -> Option<usize> {
     let is_word = |at: usize| {
         let before = &lower[..at];
+        // What a server offers is no login.
+        if before.ends_with("250-") || before.ends_with("250 ") {
+            return false;
+        }
         !before.ends_with(|c: char| c.is_ascii_alphanumeric())
             || QUOTED_BLANKS.iter().any(|blank| before.ends_with(blank))
     };
@@ -203,6 +229,39 @@ mod tests {
     }
 
     #[test]
+    fn what_a_log_of_everything_shows_is_hidden() {
+        for (line, expected) in [
+            (
+                "maps_find: smtp_sasl_password_maps: lmdb:/x(0,lock): [far]:587 = relay:secret",
+                "maps_find: smtp_sasl_password_maps: lmdb:/x(0,lock): [far]:587 = …",
+            ),
+            (
+                "smtp_sasl_passwd_lookup: host `far' user `relay' pass `secret'",
+                "smtp_sasl_passwd_lookup: host `far' user `relay' pass `…",
+            ),
+            (
+                "xsasl_cyrus_client_get_passwd: secret",
+                "xsasl_cyrus_client_get_passwd: …",
+            ),
+            (
+                "xsasl_cyrus_client_first: uncoded initial reply: \\000relay\\000secret",
+                "xsasl_cyrus_client_first: uncoded initial reply: …",
+            ),
+            (
+                "xsasl_dovecot_server_first: sasl_method PLAIN, init_response AHVz",
+                "xsasl_dovecot_server_first: sasl_method PLAIN, init_response …",
+            ),
+            (
+                "> far[192.0.2.1]:587: AUTH PLAIN AHVz",
+                "> far[192.0.2.1]:587: AUTH PLAIN …",
+            ),
+            ("> far[192.0.2.1]:587: c2VjcmV0cHcy", "> far[192.0.2.1]:587: …"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
+
+    #[test]
     fn what_a_stranger_quotes_hides_no_more_than_itself() {
         let line = "NOQUEUE: reject: RCPT from x[192.0.2.1]: 550 <a@b>: x; from=<\"AUTH PLAIN x\"@y> to=<a@b> proto=ESMTP helo=<h>";
         assert_eq!(shown(line), line.replace("PLAIN x\"", "PLAIN …\""));
@@ -220,6 +279,8 @@ mod tests {
             "improper command pipelining after EHLO from x[192.0.2.1]: STARTTLS\\r\\n",
             "improper command pipelining after DATA from x[192.0.2.1]: From: me\\r\\n",
             "warning: non-SMTP command from x[192.0.2.1]: GET / HTTP/1.1",
+            "< far[192.0.2.1]:587: 250-AUTH PLAIN LOGIN",
+            "> unknown[192.0.2.1]: 250 AUTH PLAIN LOGIN",
             "imap-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>",
             "4bXyZ12abcz1: client=x[192.0.2.1], sasl_method=PLAIN, sasl_username=user",
             "",

@@ -77,7 +77,7 @@ fn as_meant(variable: &Variable, value: &str) -> Result<(), String> {
     let is_absent = variable.secret && words::means_none(words::tidy(value));
     let checked = match words::without_quotes(value) {
         Ok(()) if is_absent => Err("is what a template writes for an absent value: leave it empty".to_owned()),
-        Ok(()) if words::holds_comment(value) => {
+        Ok(()) if !variable.secret && words::holds_comment(value) => {
             Err("has a # behind a blank, as a comment has, which an env file takes \
                                                       for a part of the value: leave it out"
                 .to_owned())
@@ -164,6 +164,17 @@ impl Reader {
             explicit: false,
         });
         self.values.0.extend(entry.map(|entry| (variable.name, entry)));
+    }
+
+    /// A password may hold any sign, and what looks like a comment may be a slip.
+    fn doubtful_secrets(&self) -> impl Iterator<Item = String> {
+        let secrets = self.table.iter().filter(|variable| variable.secret);
+        let is_doubtful = |name: &str| {
+            let given = self.gathered.variables.get(name);
+            given.is_some_and(|given| !given.secret && words::holds_comment(&given.value))
+        };
+        let doubtful = secrets.filter(move |variable| is_doubtful(variable.name));
+        doubtful.map(|variable| format!("{}: # and what stands behind it are a part of the value", variable.name))
     }
 
     /// Sets aside what Kubernetes and docker links have left in the environment, and refuses unknown names of Mailroom's
@@ -336,7 +347,11 @@ impl Reader {
         let skipped =
             skipped.map(|path| format!("Not read: {}, whose name ends in neither .cf nor .conf", path.display()));
         Checked {
-            notes: ignored.filter(|_| is_debugged).chain(skipped).collect(),
+            notes: ignored
+                .filter(|_| is_debugged)
+                .chain(skipped)
+                .chain(self.doubtful_secrets())
+                .collect(),
             values: self.values,
             secrets: self.secrets,
             mistakes: self.mistakes,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lab import IMAGE, WORK, until
+from lab import CLIENT_IMAGE, IMAGE, LABEL, WORK, docker, name, run_once, until
 
 DROP_ALL = ["--cap-drop", "ALL"]
 # The list of the README.
@@ -29,11 +29,12 @@ def health(server):
     return done.returncode, done.stdout.strip()
 
 
-@pytest.mark.parametrize("process", ["cleanup", "trivial-rewrite", "qmgr", "proxymap", "dovecot"],
+@pytest.mark.parametrize("process", ["cleanup", "trivial-rewrite", "qmgr", "proxymap", "tlsmgr", "dovecot", "auth", "imap-login"],
                          ids=lambda process: f"machine4-{process}")
 def test_a_stopped_process_is_red_within_ten_seconds(lab, client, process):
     server = lab.server(alias="stopped")
-    socket = {"cleanup": "public/cleanup", "proxymap": "private/proxymap", "trivial-rewrite": "private/rewrite"}
+    socket = {"cleanup": "public/cleanup", "proxymap": "private/proxymap", "trivial-rewrite": "private/rewrite",
+              "tlsmgr": "private/tlsmgr"}
     if process in socket:
         # It is there from its first client on.
         server.sh(f"perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => \"/var/spool/postfix/{socket[process]}\")'")
@@ -194,3 +195,60 @@ def test_no_table_is_older_than_its_source(lab):
         server.sh(f"{change} /etc/postfix/one; {change} /etc/postfix/two")
         server.exec("mailroom", "reload")
         assert server.sh(older).stdout == "2\n"
+
+
+DELIVER = """
+import smtplib, imaplib
+smtplib.SMTP("{host}", 25).sendmail("a@example.org", "user@metabuilder.local", "Subject: x\\r\\n\\r\\nx")
+imap = imaplib.IMAP4("{host}", 143)
+imap.login("user", "userpass123")
+"""
+
+
+@pytest.mark.parametrize("options", [
+    ["--tmpfs", "/var/spool/postfix:noexec,nosuid,nodev"], ["--tmpfs", "/var/spool/postfix:sync,noexec"], ["-t"], ["-i"],
+    ["--log-driver", "none"], ["--log-opt", "mode=non-blocking"],
+    ["--cap-drop", "KILL", "--security-opt", "no-new-privileges"]], ids=lambda options: "-".join(options).replace("--", ""))
+def test_ways_to_run_it(lab, client, options):
+    """passes.md, "Machine": mail is accepted and delivered, and a stop is clean."""
+    alias = name("way")
+    server = lab.server(alias=alias, options=options)
+    client.python(DELIVER.format(host=alias))
+    server.wait_for_mail()
+    docker("stop", server.id)
+    assert server.exit_code == 0
+
+
+def test_both_protocols_and_the_gateway_of_ipv6(own_lab):
+    """passes.md, "Machine": neighbours by IPv6 are trusted, the gateway is not."""
+    network = name("six")
+    docker("network", "create", "--internal", "--ipv6", "--subnet", "fd77:5::/64", "--label", LABEL, network)
+    try:
+        server = own_lab.server(env={"POSTFIX_INET_PROTOCOLS": "all"}, network=network)
+        trusted = server.exec("postconf", "-h", "mynetworks").stdout
+        assert "!fd77:5::1" in trusted.replace("[", "").replace("]", "") and "[fd77:5::]/64" in trusted, trusted
+        client = own_lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--init"], network=network)
+        address = server.inspect()["NetworkSettings"]["Networks"][network]["GlobalIPv6Address"]
+        client.python(DELIVER.format(host=address))
+        server.wait_for_mail()
+        own_lab.remove()
+    finally:
+        docker("network", "rm", network, check=False)
+
+
+def test_the_maildir_of_another_image_keeps_its_uids_and_folders(lab, client):
+    """passes.md, "Machine"."""
+    volume = lab.volume()
+    run_once("-v", f"{volume}:/v", "--entrypoint", "bash", "--no-healthcheck", command=["-ec", """
+mkdir -p /v/user/Maildir/{cur,new,tmp} /v/user/Maildir/.Old.2020/{cur,new,tmp}
+printf 'Subject: kept\\n\\nx\\n' >/v/user/Maildir/cur/1700000000.a.b:2,S
+printf '3 V1500000000 N78 G0123456789abcdef0123456789abcdef\\n77 :1700000000.a.b\\n' >/v/user/Maildir/dovecot-uidlist
+printf 'Old.2020\\n' >/v/user/Maildir/subscriptions; chown -R 1000:8 /v/user"""])
+    server = lab.server(alias="kept", options=["-v", f"{volume}:/var/mail"])
+    server.wait_for_log("below /var/mail/user belong to vmail again")
+    assert client.python("""
+import imaplib
+imap = imaplib.IMAP4("kept", 143); imap.login("user", "userpass123")
+imap.select(); print(imap.response("UIDVALIDITY")[1][0].decode(), imap.uid("SEARCH", "ALL")[1][0].decode())
+print("Old/2020" in str(imap.list()))
+""").stdout.split() == ["1500000000", "77", "True"]

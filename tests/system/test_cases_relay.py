@@ -81,6 +81,8 @@ ACCEPTED = [
     ("r3", "POSTFIX_DEFAULT_TRANSPORT=smtp:[sink.]:SMTP", ""),
     ("r4", "POSTFIX_RELAYHOST=[sink]:465", "TLS begins at once"),
     ("r10", "POSTFIX_RELAYHOST=[a]:25, [b]:25", ""),
+    *[("passes", f"POSTFIX_RELAYHOST={host}", "") for host in ["sink:1025", "[sink]:1025", "sink", "[sink]", "[SINK]", "[fd77::5]",
+                                                               "[ipv6:fd77::5]", "[192.0.2.1]:25"]],
     ("r16", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=200", "or POSTFIX_DEFAULT_PROCESS_LIMIT higher"),
     ("r16", "MAILROOM_MASTER_SUBMISSIONS_INET_PROCESS_LIMIT=20", "POSTFIX_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT=50: one client"),
     ("r16", "DOVECOT_MAIL_MAX_USERIP_CONNECTIONS=2000", "or DOVECOT_SERVICE__IMAP__PROCESS_LIMIT higher"),
@@ -308,3 +310,61 @@ def test_lines_that_end_with_lf_alone(lab, client):
     assert value == client.address
     lab.server(alias="spared", env={"POSTFIX_SMTPD_TIMEOUT": "2s", variable: value})
     assert client.python(BARE.format(host="spared")).stdout.split() == ["250", "250", "354", "250"]
+
+
+def bounced(server, host, why):
+    until(lambda: re.search(rf"to=<x@{host}>.*status=bounced.*{why}", server.logs()), lambda: server.logs(), deadline=60)
+
+
+def test_a_relay_host_that_greets_with_our_own_name(lab, client):
+    """passes: one bounce, and no loop."""
+    lab.server(alias="twin")
+    server = lab.server(alias="single", env={"POSTFIX_RELAYHOST": "[twin]:25"})
+    send(client, "single", "x@loop.example")
+    bounced(server, "loop.example", "loops back to myself")
+
+
+def test_two_servers_that_relay_to_each_other(lab, client):
+    """passes: a message stops at the limit of hops."""
+    one, _ = (lab.server(alias=alias, env={"POSTFIX_RELAYHOST": f"[{other}]:25", "POSTFIX_MYHOSTNAME": f"{alias}.example.org",
+                                           "POSTFIX_HOPCOUNT_LIMIT": "8"}) for alias, other in [("ping", "pong"), ("pong", "ping")])
+    send(client, "ping", "x@round.example")
+    bounced(one, "round.example", "too many hops")
+
+
+def test_senders_with_relay_hosts_and_logins_of_their_own(lab, client, sink):
+    """passes: by the sender's address; one with an extension of it, and the empty sender, take the default's."""
+    lab.sink(alias="other")
+    server = lab.server(alias="senders", env={
+        "POSTFIX_RELAYHOST": "[sink]:25", "POSTFIX_SENDER_DEPENDENT_RELAYHOST_MAPS": "inline:{{me@example.org=[other]:25}}"})
+    client.python("""
+import smtplib
+for sender in ("me@example.org", "me+tag@example.org", ""):
+    smtplib.SMTP("senders", 25).sendmail(sender, "x@example.net", f"Subject: of {sender}\\r\\n\\r\\nx")
+""")
+    relays = lambda: re.findall(r"relay=(\w+)[.\w-]*\[\S+, .*status=sent", server.logs())
+    until(lambda: len(relays()) == 3, lambda: server.logs())
+    assert sorted(relays()) in (["other", "sink", "sink"], ["other", "other", "sink"])
+
+
+def test_tables_as_people_have_them(lab, client):
+    """passes: no last line break, line ends of Windows, files of another user's that he alone may read, links as Kubernetes
+    turns them, foreign files beside them; a reload sees what has changed."""
+    volume = lab.volume()
+    line = "{}@metabuilder.local user@metabuilder.local"
+    writer = lab.run(IMAGE, "-c", "mkdir /v/..one /v/..two; "
+                     f"printf '{line.format('nobreak')}' >/v/nobreak; printf '{line.format('crlf')}\\r\\n' >/v/crlf; "
+                     f"printf '{line.format('one')}\\n' >/v/..one/linked; printf '{line.format('two')}\\n' >/v/..two/linked; "
+                     f"ln -s ..one /v/..data; ln -s ..data/linked /v/linked; mkdir -m 0 /v/.snapshot; chmod g+s /v; "
+                     f"printf '{line.format('private')}\\n' >/v/private; chown 1000:1000 /v/private; chmod 400 /v/private; "
+                     "touch /v/done; sleep infinity",
+                     options=["--entrypoint", "bash", "--init", "--no-healthcheck", "-v", f"{volume}:/v"])
+    writer.wait_for("cat /v/done && echo done", "the tables are written")
+    maps = " ".join(f"texthash:/t/{table}" for table in ["nobreak", "crlf", "linked"]) + " texthash:/t/private"
+    server = lab.server(alias="tables", env={"POSTFIX_VIRTUAL_ALIAS_MAPS": maps}, options=["-v", f"{volume}:/t:ro"])
+    send(client, "tables", *(f"{name}@metabuilder.local" for name in ["nobreak", "crlf", "one", "private"]))
+    server.wait_for_mail()
+    writer.sh("ln -sfn ..two /v/..data")
+    server.exec("mailroom", "reload")
+    send(client, "tables", "two@metabuilder.local")
+    assert "User unknown" not in server.logs()

@@ -2,7 +2,7 @@
 
 import base64
 
-from lab import name
+from lab import WORK, name
 
 USER, PASSWORDS = "user", [f"Secret{number}pass" for number in range(1, 8)]
 
@@ -60,3 +60,35 @@ def test_a_client_that_does_not_wait(lab, client):
         leaks = [line for line in logs.splitlines() for password in PASSWORDS for form in encoded(password)
                  if form in line.lower()]
         assert not leaks, leaks
+
+
+def test_a_login_at_a_relay_host(lab, client):
+    """debug_peer_list logs everything, on both sides."""
+    everything = {"POSTFIX_DEBUG_PEER_LIST": "static:all"}
+    far_alias, alias = name("far"), name("near")
+    far = lab.server(alias=far_alias, env={**everything, "POSTFIX_MYHOSTNAME": "far.example.org"})
+    near = lab.server(alias=alias, env={
+        **everything, "POSTFIX_RELAYHOST": f"[{far_alias}]:587", "POSTFIX_SMTP_TLS_SECURITY_LEVEL": "encrypt",
+        "MAILROOM_RELAYHOST_USERNAME": "relay", "MAILROOM_RELAYHOST_PASSWORD": "relaypass123"})
+    client.python(f"import smtplib; smtplib.SMTP({alias!r}, 25).sendmail('relay@metabuilder.local', 'x@example.net', 'Subject: x')")
+    near.wait_for_log("status=sent")
+    logs = near.logs() + far.logs() + near.sh("cat /var/log/mail.log").stdout + far.sh("cat /var/log/mail.log").stdout
+    assert "AUTH PLAIN <hidden>" in logs and "250-AUTH PLAIN LOGIN" in logs
+    leaks = [line for line in logs.splitlines() for form in encoded("relaypass123") if form in line.lower()]
+    assert not leaks, leaks
+
+
+def test_a_new_password_by_reload(lab):
+    """passes.md, "People": the file has another one, and a reload takes it."""
+    directory = WORK / name("secret")
+    directory.mkdir()
+    (directory / "password").write_text("first-password\n")
+    server = lab.server(alias=name("rotated"), options=["-v", f"{directory}:/secrets:ro"], env={
+        "POSTFIX_RELAYHOST": "[far]:587", "MAILROOM_RELAYHOST_USERNAME": "me",
+        "MAILROOM_RELAYHOST_PASSWORD_FILE": "/secrets/password"})
+    look_up = ["postmap", "-q", "[far]:587", "lmdb:/run/mailroom/postfix-tables/relay_login"]
+    assert server.exec(*look_up).stdout == "me:first-password\n"
+    (directory / "password").write_text("second-password\n")
+    server.exec("mailroom", "reload")
+    assert server.exec(*look_up).stdout == "me:second-password\n"
+    assert "-password" not in server.logs()

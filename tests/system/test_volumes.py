@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import IMAGE, docker, name, run_once
+from lab import IMAGE, LABEL, docker, name, run_once
 from test_faults import LMTP, Load, account, on_volumes
 
 
@@ -83,3 +83,17 @@ def test_no_inodes_left(lab):
     server = lab.server(alias=name("inodes"), options=options, healthy=False)
     assert server.wait() == 78
     assert "no inodes are left" in server.logs(), server.logs()
+
+
+@pytest.mark.parametrize("path", ["/var/spool/postfix", "/var/mail"])
+def test_a_restart_on_a_full_file_system(lab, path):
+    """passes.md, "Machine": a start needs next to no space; where there is none it says so."""
+    volume = name("small")
+    docker("volume", "create", "--label", LABEL, "-d", "local", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=2m", volume)
+    lab.volumes.append(volume)
+    keeper = lab.run(IMAGE, "infinity", options=["--entrypoint", "sleep", "--init", "--no-healthcheck", "-v", f"{volume}:/v"])
+    server = lab.server(alias=name("full"), options=["-v", f"{volume}:{path}"])
+    keeper.sh("dd if=/dev/zero of=/v/ballast bs=4k 2>/dev/null", check=False)
+    docker("restart", server.id)
+    server.wait_until_healthy()
+    assert server.exec("mailroom", "reload").returncode == 0
