@@ -99,7 +99,12 @@ impl Router {
     fn take(&mut self, item: Item) {
         self.report_lost();
         match item {
-            Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => self.stdout.flush(&self.flushed),
+            Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => {
+                // What was lost since is told now: this may be the end.
+                self.told = None;
+                self.report_lost();
+                self.stdout.flush(&self.flushed);
+            }
             Item::Syslog(at, datagram) => self.syslog(at, Record::parse(&datagram)),
             Item::Own(own) => self.stdout.print(self.text.own(own.at, &own.text)),
             Item::Printed(at, service, line) => self.printed(at, service, &line),
