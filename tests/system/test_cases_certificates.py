@@ -152,8 +152,8 @@ def test_it_is_served_with_its_chain(served, script):
     pytest.param(pair("weak.pem"), "is signed with SHA-1", id="8 SHA-1"),
     pytest.param(pair("chain.pem", "encrypted.key"), f"openssl pkey -in {D}/dovecot.key", id="8 encrypted"),
     pytest.param(pair("chain.pem", "encrypted-old.key"), f"openssl pkey -in {D}/dovecot.key", id="8 encrypted, old style"),
-    pytest.param(pair("chain.pem", "empty"), "\n  /etc/dovecot/certs/dovecot.key: \n      is empty", id="8 empty key"),
-    pytest.param(pair("empty"), "\n  /etc/dovecot/certs/dovecot.crt: \n      is empty", id="8 empty certificate"),
+    pytest.param(pair("chain.pem", "empty"), "\n  /etc/dovecot/certs/dovecot.key:\n      is empty", id="8 empty key"),
+    pytest.param(pair("empty"), "\n  /etc/dovecot/certs/dovecot.crt:\n      is empty", id="8 empty certificate"),
     pytest.param(pair("expired.pem"), "the certificate has expired on 2021-01-01", id="9 expired"),
     pytest.param(pair("chain.pem", "root.key"), "do not belong together", id="another key"),
 ])

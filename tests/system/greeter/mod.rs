@@ -62,7 +62,7 @@ impl Daemon for Greeter {
             file: "/var/log/greeter.log",
             is_own: |program| program == "greeter",
             is_probe: |record, _| record.message() == "greeted 127.0.0.9",
-            refuses: |_, _| false,
+            trouble: |_| None,
             means: |_| None,
         }
     }
