@@ -62,6 +62,7 @@ impl Daemon for Greeter {
             file: "/var/log/greeter.log",
             is_own: |program| program == "greeter",
             is_probe: |record, _| record.message() == "greeted 127.0.0.9",
+            credentials: |_| None,
             trouble: |_| None,
             means: |_| None,
         }
