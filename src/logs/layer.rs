@@ -82,12 +82,12 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for OwnLines {
         if let Some(span) = context.event_span(event) {
             words.fields.push(("step", span.name().to_owned()));
         }
-        self.queue.send(Item::Own(Own {
+        self.queue.send(Item::Own(Box::new(Own {
             at: Timestamp::now(),
             level: *event.metadata().level(),
             text: words.text,
             fields: words.fields,
-        }));
+        })));
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         threshold.set(level);
         with_default(Registry::default().with(OwnLines { queue, threshold }), work);
         let own = |item| match item {
-            Item::Own(own) => own,
+            Item::Own(own) => *own,
             _ => panic!("nothing else was sent"),
         };
         items.try_iter().map(own).collect()

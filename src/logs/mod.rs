@@ -111,7 +111,7 @@ impl Logs {
     /// Takes over what the settings say.
     pub fn configure(&self, configuration: Configuration) {
         self.threshold.set(configuration.level);
-        self.queue.send(Item::Configure(configuration));
+        self.queue.send(Item::Configure(Box::new(configuration)));
     }
 
     /// Passes on what a daemon prints, until it closes its end.

@@ -12,16 +12,16 @@ use super::Configuration;
 /// Lines that fit: some seconds of a busy server.
 const LENGTH: usize = 16_384;
 
-/// What the router is given.
+/// What the router is given. The queue has room for many from the start, so the large ones are in boxes.
 pub(super) enum Item {
     /// A datagram from /dev/log, and when it arrived.
     Syslog(Timestamp, Vec<u8>),
     /// A line of ours.
-    Own(Own),
+    Own(Box<Own>),
     /// A line that a daemon printed.
     Printed(Timestamp, &'static str, Vec<u8>),
     /// What the settings say about logs.
-    Configure(Configuration),
+    Configure(Box<Configuration>),
     /// Show the last lines of this service again.
     Repeat(&'static str),
     /// Open the log files anew: somebody may have moved them away.

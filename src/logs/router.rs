@@ -382,12 +382,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut bench = bench(2, Vec::new(), path(&directory, "general"));
         let own = || {
-            Item::Own(Own {
+            Item::Own(Box::new(Own {
                 at: Timestamp::UNIX_EPOCH,
                 level: Level::INFO,
                 text: "x".to_owned(),
                 fields: Vec::new(),
-            })
+            }))
         };
         for _ in 0..1_000 {
             bench.router.take(own());
