@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::values::words;
+
 /// Stands for a value that is never shown.
 pub const HIDDEN: &str = "<hidden>";
 
@@ -181,10 +183,8 @@ fn names_tables_alone(value: &str) -> bool {
         let is_kind = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_kind && name.starts_with(['/', '$']) || word.starts_with('$')
     };
-    value
-        .split([',', ' ', '\t'])
-        .filter(|word| !word.is_empty())
-        .all(is_table)
+    let mut words = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    words::means_none(value) || words.all(is_table)
 }
 
 /// A text without the logins of its URLs: `smtp://me:hunter2@host`.
