@@ -10,7 +10,7 @@
 use std::fmt;
 use std::pin::Pin;
 
-use crate::accounts::Account;
+use crate::accounts::Directory;
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::logs::lines::{LogLines, Meaning};
@@ -132,8 +132,8 @@ pub struct Basis<'a> {
     pub facts: &'a Facts,
     /// Who is trusted.
     pub trust: &'a Trust,
-    /// Who has a mailbox.
-    pub accounts: &'a [Account],
+    /// Who has mail here.
+    pub directory: &'a Directory,
     /// The environment of all daemons.
     pub environment: &'a [(String, String)],
 }

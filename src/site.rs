@@ -22,6 +22,12 @@ pub struct Site {
     /// `POSTFIX_MYDOMAIN`, the primary domain.
     #[serde(rename = "postfix_mydomain")]
     pub domain: String,
+    /// `MAILROOM_DOMAINS`: domains beside the primary one.
+    #[serde(rename = "mailroom_domains", deserialize_with = "words")]
+    pub more_domains: Vec<String>,
+    /// `MAILROOM_TEST_ACCOUNTS`.
+    #[serde(rename = "mailroom_test_accounts")]
+    pub test_accounts: bool,
     /// `POSTFIX_MYNETWORKS`; `None` when unset, which is not the same as set to nothing.
     #[serde(rename = "postfix_mynetworks")]
     pub networks: Option<Networks>,
@@ -103,6 +109,12 @@ impl Site {
         }
     }
 
+    /// The domains that have mailboxes here, the primary one first.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        let more = self.more_domains.iter().filter(|domain| **domain != self.domain);
+        std::iter::once(&self.domain).chain(more).map(String::as_str)
+    }
+
     /// For whom a certificate is made.
     pub fn certificate_names(&self) -> certificates::Names {
         certificates::Names {
@@ -130,6 +142,10 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
 }
 
 /// The variable that keeps all mail in one mailbox.
+pub const ACCOUNTS: &str = "MAILROOM_ACCOUNTS";
+/// See `VARIABLES`.
+pub const ALIASES: &str = "MAILROOM_ALIASES";
+/// See `VARIABLES`.
 pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
 
 /// Words of `inet_protocols`; Dovecot's `listen` follows it.
@@ -165,6 +181,35 @@ pub static VARIABLES: &[Variable] = &[
         default: "metabuilder.local",
         help: "Primary mail domain: its accounts log in by their short names too.",
         parameter: Some("mydomain"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_DOMAINS",
+        kind: Kind::Domains,
+        default_note: "none",
+        help: "More mail domains: accounts there log in by their full addresses.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: ACCOUNTS,
+        kind: Kind::Entries,
+        default_note: "none: the test accounts",
+        help: "Accounts, as `name:password` or `name:{SCHEME}hash`, with `:admin` or `:relay` behind it for those roles; separated by blanks or line breaks. Better as `MAILROOM_ACCOUNTS_FILE`, the path of a file that holds them.",
+        secret: true,
+        ..Variable::NEW
+    },
+    Variable {
+        name: ALIASES,
+        kind: Kind::Entries,
+        default_note: "none",
+        help: "Aliases, as `name:target,target`; `@domain:target` takes all that is nobody's there. Also as `MAILROOM_ALIASES_FILE`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_TEST_ACCOUNTS",
+        kind: Kind::OneOf(&[("on", "true"), ("yes", "true"), ("off", "false"), ("no", "false")]),
+        default: "on",
+        help: "Whether the three test accounts exist while no other account does.",
         ..Variable::NEW
     },
     Variable {

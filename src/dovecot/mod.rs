@@ -152,8 +152,9 @@ impl Configured for Settings {
 /// All files and directories of Dovecot, mailboxes included.
 fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     let Basis {
-        site, trust, accounts, ..
+        site, trust, directory, ..
     } = basis;
+    let accounts = &directory.accounts;
     let mut plan = Plan::default();
     plan.directory(config_file().parent().unwrap_or(Path::new("/")), Owner::ROOT, 0o755);
     plan.directory(drop_in_copies(), Owner::ROOT, 0o755);

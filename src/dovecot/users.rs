@@ -10,7 +10,7 @@ use crate::trust::Trust;
 pub(super) fn users(domain: &str, trust: &Trust, accounts: &[Account]) -> String {
     let networks: Vec<String> = trust.cidrs().iter().map(ToString::to_string).collect();
     let line = |account: &Account| {
-        let (address, hash, home) = (account.address(), &account.hash, account.home(domain));
+        let (address, hash, home) = (key(&account.address()), &account.hash, account.home(domain));
         let extra = if account.trusted_networks_only {
             format!("allow_nets={},local", networks.join(","))
         } else {
@@ -24,4 +24,9 @@ pub(super) fn users(domain: &str, trust: &Trust, accounts: &[Account]) -> String
     std::iter::once(TABLE_HEADER.to_owned())
         .chain(accounts.iter().map(line))
         .collect()
+}
+
+/// An address as Dovecot looks it up: with a backslash before what has a meaning in quotes (str_escape() of 2.4).
+fn key(address: &str) -> String {
+    address.replace('\'', "\\'")
 }

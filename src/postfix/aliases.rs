@@ -21,7 +21,7 @@ const KEYED: [&str; 5] = ["lmdb", "hash", "btree", "cdb", "texthash"];
 /// Adds what the maps of the user's own leave out.
 pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) {
     if let Some(given) = settings.parameters.get_mut(MAPS) {
-        let (variable, domains) = (given.variable.clone(), domains(&given.value, files, &site.domain));
+        let (variable, domains) = (given.variable.clone(), domains(&given.value, files, site));
         with_ours(&mut given.value);
         if !domains.is_empty() {
             settings.parameters.entry(DOMAINS.to_owned()).or_insert(Given {
@@ -59,7 +59,7 @@ fn with_ours(value: &mut String) {
 }
 
 /// The keys that are domains (virtual(5), "virtual alias domains").
-fn domains(value: &str, files: &UserFiles, own: &str) -> BTreeSet<String> {
+fn domains(value: &str, files: &UserFiles, site: &Site) -> BTreeSet<String> {
     let of_path = |path: &str| {
         let source = files.referenced.iter().find(|(there, _)| there == Path::new(path));
         source.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
@@ -68,7 +68,7 @@ fn domains(value: &str, files: &UserFiles, own: &str) -> BTreeSet<String> {
         .filter(|(kind, _)| KEYED.contains(kind))
         .filter_map(|(_, path)| of_path(path))
         .flat_map(|text| keys(&text).filter(|key| is_domain(key)).collect::<Vec<_>>())
-        .filter(|domain| domain != own)
+        .filter(|domain| site.domains().all(|own| own != domain))
         .collect()
 }
 
@@ -87,13 +87,18 @@ fn is_domain(key: &str) -> bool {
 /// Our own domain holds mailboxes: as a domain of aliases, too, all its mail would bounce.
 pub(super) fn wrong(settings: &Settings, site: &Site) -> Option<Mistake> {
     let given = settings.parameters.get(DOMAINS)?;
-    let is_ours = |word: &str| word.eq_ignore_ascii_case(&site.domain) || ["$mydomain", "${mydomain}"].contains(&word);
+    let own = |word: &str| match word {
+        "$mydomain" | "${mydomain}" => Some(site.domain.clone()),
+        word => site
+            .domains()
+            .find(|own| word.eq_ignore_ascii_case(own))
+            .map(str::to_owned),
+    };
     let mut words = given.value.split([',', ' ', '\t']);
-    words.any(is_ours).then(|| {
+    words.find_map(own).map(|own| {
         let reason = format!(
-            "names {}, whose accounts have mailboxes: its mail would bounce; leave it out, aliases in {MAPS} work for it all \
-             the same",
-            site.domain
+            "names {own}, whose accounts have mailboxes: its mail would bounce; leave it out, aliases in {MAPS} work for it \
+             all the same"
         );
         Mistake::new(&given.variable, &given.value, reason)
     })
@@ -124,7 +129,7 @@ mod tests {
             referenced: vec![("/a".into(), text.into()), ("/r".into(), "/./ user\nc.test x\n".into())],
             ..UserFiles::default()
         };
-        let found = domains("lmdb:/a, regexp:/r", &files, "metabuilder.local");
+        let found = domains("lmdb:/a, regexp:/r", &files, &crate::provision::read::tests::site(&[]));
         assert_eq!(found, BTreeSet::from(["alias.test".to_owned()]));
     }
 }

@@ -7,7 +7,7 @@ use super::master_settings::{Change, MasterSetting};
 use super::parameters;
 use super::tests::{Whole, read_with, sources};
 use super::*;
-use crate::accounts::Account;
+use crate::accounts::Directory;
 use crate::daemon::table;
 use crate::daemons::DAEMONS;
 use crate::facts::Facts;
@@ -162,12 +162,12 @@ fn environment() -> impl Strategy<Value = Environment> {
 /// Everything that was given and is not a mistake stands in the files, once.
 fn drafted(given: &Environment, whole: &Whole) {
     let facts = Facts::default();
-    let (settings, accounts): (&Settings, &[Account]) = (&whole.postfix, &[]);
+    let (settings, directory): (&Settings, &Directory) = (&whole.postfix, &Directory::default());
     let basis = Basis {
         site: &whole.site,
         facts: &facts,
         trust: &Trust::decide(&whole.site, &facts),
-        accounts,
+        directory,
         environment: &[],
     };
     let mut plan = Configuration::new(settings.clone()).part(&basis).unwrap().plan;

@@ -57,7 +57,7 @@ impl CatchAll {
             }
         };
         // Their domains stay ours.
-        let mut domains = vec![site.domain.clone()];
+        let mut domains: Vec<String> = site.domains().map(str::to_owned).collect();
         for name in LEFT_OUT.into_iter().chain(ROUTES) {
             let Some(given) = settings.parameters.remove(name) else {
                 continue;
@@ -91,7 +91,7 @@ impl CatchAll {
         for name in ROUTES {
             settings.parameters.insert(name.to_owned(), given("virtual"));
         }
-        if domains.len() > 1 {
+        if domains.len() > site.domains().count() {
             let domains = given(&domains.join(", "));
             settings
                 .parameters

@@ -59,10 +59,11 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     directories(&mut plan);
     let at = |name: &str| Path::new(POSTFIX_TABLES).join(name);
-    let (accounts, domain) = (basis.accounts, &basis.site.domain);
+    let (directory, domain) = (basis.directory, &basis.site.domain);
+    let accounts = &directory.accounts;
     plan.table(at("vmailbox"), &tables::mailboxes(domain, accounts));
-    plan.table(at("virtual"), &tables::aliases(accounts));
-    plan.table(at("sender_login"), &tables::sender_logins(accounts));
+    plan.table(at("virtual"), &tables::aliases(directory));
+    plan.table(at("sender_login"), &tables::sender_logins(directory));
     let relay = &settings.relay;
     if !relay.username.is_empty() {
         let login = format!("{}:{}", relay.username, relay.password);
@@ -139,6 +140,7 @@ fn directories(plan: &mut Plan) {
 struct MainCf<'a> {
     hostname: &'a str,
     domain: &'a str,
+    domains: String,
     data_directory: PathBuf,
     meta_directory: &'a str,
     tables: &'a str,
@@ -150,14 +152,24 @@ struct MainCf<'a> {
     certificate: &'a str,
     key: &'a str,
     relay_login: bool,
+    one_copy: bool,
     host_lookup: &'a str,
 }
 
 /// Whether a parameter that Mailroom decides would be given what it has anyway.
 pub(super) fn is_written(parameter: &str, value: &str, known: &Parameters, values: &Values) -> bool {
     let domain = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.canonical.as_str());
+    let more = values
+        .entry("MAILROOM_DOMAINS")
+        .map_or("", |entry| entry.canonical.as_str());
+    let domains: Vec<&str> = domain
+        .into_iter()
+        .chain(more.split(", "))
+        .filter(|domain| !domain.is_empty())
+        .collect();
     let filled = |text: &str| {
         text.replace("{{ domain }}", domain.unwrap_or("{{ domain }}"))
+            .replace("{{ domains }}", &domains.join(", "))
             .replace("{{ data_directory }}", &data_directory().display().to_string())
             .replace("{{ meta_directory }}", META_DIRECTORY)
             .replace("{{ config_directory }}", POSTFIX_CONFIG_DIRECTORY)
@@ -199,6 +211,11 @@ fn without_unused(text: &str, services: &[Service], settings: &Settings) -> Stri
     kept.map(|(_, line)| format!("{line}\n")).collect()
 }
 
+/// `virtual_mailbox_domains`.
+pub(super) fn mailbox_domains(site: &Site) -> String {
+    site.domains().collect::<Vec<_>>().join(", ")
+}
+
 /// The whole of main.cf.
 fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) -> anyhow::Result<String> {
     let (site, trust) = (basis.site, basis.trust);
@@ -206,6 +223,7 @@ fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) ->
     let values = MainCf {
         hostname: &site.hostname,
         domain: &site.domain,
+        domains: mailbox_domains(site),
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
         tables: POSTFIX_TABLES,
@@ -221,6 +239,7 @@ fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) ->
         certificate,
         key,
         relay_login: settings.relay_login(),
+        one_copy: !basis.directory.aliases.is_empty() && site.catch_all().is_none(),
         host_lookup: host_lookup(settings),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;

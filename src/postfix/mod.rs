@@ -237,7 +237,7 @@ impl Configured for Configuration {
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
         let services = files::services(&self.settings, basis.site)?;
         let mailboxes = self.catch_all.as_ref();
-        let mailboxes = mailboxes.and_then(|kept| kept.mailbox_maps(basis.accounts, &basis.site.domain));
+        let mailboxes = mailboxes.and_then(|kept| kept.mailbox_maps(&basis.directory.accounts, &basis.site.domain));
         let plan = files::plan(&self.settings, &self.files, &services, mailboxes, basis)?;
         let greetings = probes::greetings(&self.settings, &services, basis.site, basis.facts);
         let mut probes: Vec<Named> = greetings

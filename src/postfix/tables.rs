@@ -1,6 +1,8 @@
 //! Postfix's lookup tables for accounts: where mail is delivered, and which login may use which sender address.
 
-use crate::accounts::{ADMINISTRATOR_ALIASES, Account, Role};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::accounts::{Account, Alias, Directory, Role};
 use crate::layout::MAIL_DIRECTORY;
 use crate::plan::TABLE_HEADER;
 
@@ -17,22 +19,50 @@ pub(super) fn mailboxes(domain: &str, accounts: &[Account]) -> Vec<(String, Stri
         .collect()
 }
 
-/// virtual_alias_maps: the administrator's roles.
-pub(super) fn aliases(accounts: &[Account]) -> Vec<(String, String)> {
-    let administrators = accounts.iter().filter(|account| account.role == Role::Administrator);
-    administrators
-        .flat_map(|account| {
-            ADMINISTRATOR_ALIASES.map(|alias| (format!("{alias}@{}", account.domain), account.address()))
-        })
-        .collect()
+/// virtual_alias_maps: aliases, and the administrators' roles. `@domain` would take the mail of accounts, too, so that in such a
+/// domain each of them is an alias for itself.
+pub(super) fn aliases(directory: &Directory) -> Vec<(String, String)> {
+    let aliases = directory.all_aliases();
+    let caught: BTreeSet<&str> = aliases
+        .iter()
+        .filter_map(|alias| alias.address.strip_prefix('@'))
+        .collect();
+    let named: BTreeSet<&str> = aliases.iter().map(|alias| alias.address.as_str()).collect();
+    let caught = directory
+        .accounts
+        .iter()
+        .filter(|account| caught.contains(account.domain.as_str()));
+    let themselves = caught
+        .map(Account::address)
+        .filter(|address| !named.contains(address.as_str()));
+    let themselves = themselves.map(|address| (address.clone(), address));
+    let entry = |alias: &Alias| (alias.address.clone(), alias.targets.join(", "));
+    aliases.iter().map(entry).chain(themselves).collect()
 }
 
-/// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address.
-pub(super) fn sender_logins(accounts: &[Account]) -> Vec<(String, String)> {
-    accounts
-        .iter()
-        .map(|account| (account.address(), account.address()))
-        .chain(aliases(accounts))
+/// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address. An alias belongs to
+/// all accounts that it leads to; that of a whole domain is looked up after all others there.
+pub(super) fn sender_logins(directory: &Directory) -> Vec<(String, String)> {
+    let accounts: BTreeSet<String> = directory.accounts.iter().map(Account::address).collect();
+    let aliases = directory.all_aliases();
+    let targets: BTreeMap<&str, &Alias> = aliases.iter().map(|alias| (alias.address.as_str(), alias)).collect();
+    let owners = |alias: &Alias| {
+        let (mut owners, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut open: Vec<&String> = alias.targets.iter().collect();
+        while let Some(target) = open.pop() {
+            if accounts.contains(target) {
+                owners.insert(target.as_str());
+            } else if let Some(next) = targets.get(target.as_str()).filter(|_| seen.insert(target)) {
+                open.extend(&next.targets);
+            }
+        }
+        owners.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    let of_aliases = aliases.iter().filter(|alias| !accounts.contains(&alias.address));
+    let of_aliases = of_aliases.map(|alias| (alias.address.clone(), owners(alias)));
+    let of_accounts = accounts.iter().map(|address| (address.clone(), address.clone()));
+    of_accounts
+        .chain(of_aliases.filter(|(_, owners)| !owners.is_empty()))
         .collect()
 }
 

@@ -61,7 +61,7 @@ pub(super) fn read_with(sources: Sources, known: Parameters) -> Result<Whole, Re
     let (postfix, dovecot) = (Known(known), crate::dovecot::grammar());
     let names: [&dyn Names; 2] = [&postfix, &*dovecot];
     let mut gathered = Gathered::default();
-    gathered.take_environment(&sources.environment, &table, &names, |_| {
+    gathered.take_environment(&sources.environment, &table, &names, |_, _| {
         Err(std::io::ErrorKind::NotFound.into())
     });
     for name in &sources.secrets {

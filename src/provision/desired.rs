@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::notices::{self, Notices};
 use super::read::Read;
-use crate::accounts;
+use crate::accounts::Directory;
 use crate::certificates::Found;
 use crate::daemon::{Basis, Checker, Part};
 use crate::facts::Facts;
@@ -54,16 +54,17 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         configured,
         facts,
         secrets,
+        declaration,
         ..
     } = read;
     let trust = Trust::decide(site, facts);
-    let accounts = accounts::test_accounts(&site.domain, &facts.hashes).map_err(anyhow::Error::msg)?;
+    let directory = Directory::of(site, declaration, &facts.hashes).map_err(anyhow::Error::msg)?;
     let environment = daemon_environment(site);
     let basis = Basis {
         site,
         facts,
         trust: &trust,
-        accounts: &accounts,
+        directory: &directory,
         environment: &environment,
     };
     let (mut plan, mut probes) = (Plan::default(), Vec::new());
@@ -83,12 +84,13 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
     can_be_written(&plan, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
     Ok(Desired {
-        notices: notices::of(read, &trust, &accounts),
+        notices: notices::of(read, &trust, &directory),
         read_at_start: configured
             .iter()
             .filter_map(|daemon| daemon.read_at_start(site))
             .collect(),
-        test_accounts: accounts
+        test_accounts: directory
+            .accounts
             .iter()
             .filter(|account| account.trusted_networks_only)
             .flat_map(|account| account.logins(&site.domain))

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::Read;
-use crate::accounts::Account;
+use crate::accounts::{Account, Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
@@ -26,7 +26,8 @@ pub struct Notices {
 }
 
 /// All that there is to say.
-pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
+pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
+    let accounts = &directory.accounts;
     let set = read.configured.iter().flat_map(|daemon| daemon.settings());
     let configured = set.map(|set| {
         let value = read.secrets.shown(&set.origin, &set.value);
@@ -35,7 +36,6 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
     let networks = format!("Configuring: mynetworks = {}", trust.mynetworks());
     let of_daemons = read.configured.iter();
     let of_daemons = of_daemons.flat_map(|daemon| daemon.warnings(&read.site, &read.facts));
-    let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
     Notices {
         configured: configured.chain([networks]).collect(),
         notes: read
@@ -52,12 +52,41 @@ pub(super) fn of(read: &Read, trust: &Trust, accounts: &[Account]) -> Notices {
             .chain(read.facts.rights.warning())
             .chain(unnamed_probe(&read.facts))
             .collect(),
-        accounts: format!(
-            "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
-            names.join(", ")
-        ),
+        accounts: who_has_mail(directory),
         given: read.given,
     }
+}
+
+/// One line about the accounts; with none, how to add one.
+fn who_has_mail(directory: &Directory) -> String {
+    let accounts = &directory.accounts;
+    if accounts.is_empty() {
+        return "No accounts: name:password in MAILROOM_ACCOUNTS, or a line in the file that MAILROOM_ACCOUNTS_FILE names, adds one"
+            .to_owned();
+    }
+    if accounts.iter().all(|account| account.trusted_networks_only) {
+        let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+        return format!(
+            "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
+            names.join(", ")
+        );
+    }
+    let counted = |count: usize, one: &str, several: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {several}"),
+    };
+    let has_administrator = accounts.iter().any(|account| account.role == Role::Administrator);
+    let nobody = if has_administrator {
+        ""
+    } else {
+        "; none has the role admin: mail for postmaster and abuse is refused"
+    };
+    format!(
+        "{} in {}, {}{nobody}",
+        counted(accounts.len(), "account", "accounts"),
+        counted(directory.domains.len(), "domain", "domains"),
+        counted(directory.aliases.len(), "alias", "aliases")
+    )
 }
 
 /// Mail that was there before, in the layout of another image, and that no account reads.

@@ -2,6 +2,7 @@
 //! default then.
 
 use crate::accounts;
+use crate::accounts::entries::{self, Declaration};
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::layout::PRIMARY_DOMAIN_RECORD;
@@ -27,6 +28,8 @@ pub struct Read {
     pub facts: Facts,
     /// What is never shown.
     pub secrets: Secrets,
+    /// Accounts and aliases that are declared.
+    pub declaration: Declaration,
     /// What a user should know about how the environment was understood.
     pub notes: Vec<String>,
     /// How many settings were given.
@@ -89,7 +92,9 @@ fn examined(
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
-    objections.extend(unknown_catch_all(&site, &values));
+    let (declaration, of_entries) = entries::read(&values, &site);
+    objections.extend(unknown_catch_all(&site, &values, &declaration));
+    objections.extend(of_entries);
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
     }
@@ -104,6 +109,7 @@ fn examined(
         configured,
         facts,
         secrets,
+        declaration,
         notes,
     };
     Ok((read, mistakes))
@@ -141,18 +147,29 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
 }
 
 /// All mail would bounce.
-fn unknown_catch_all(site: &Site, values: &Values) -> Option<Mistake> {
+fn unknown_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> Option<Mistake> {
+    /// More names would hide the reason.
+    const SHOWN: usize = 10;
     let address = site.catch_all()?;
-    let names = accounts::names();
-    if names.iter().any(|name| address == format!("{name}@{}", site.domain)) {
+    let declared = declaration.accounts.iter().map(|account| account.address.text());
+    let names: Vec<String> = if declaration.accounts.is_empty() && site.test_accounts {
+        accounts::names().map(|name| format!("{name}@{}", site.domain)).into()
+    } else {
+        declared.collect()
+    };
+    if names.contains(&address) {
         return None;
     }
-    let name = address.split('@').next().unwrap_or_default();
-    let meant = nearest(name, names.into_iter()).map(|nearest| format!("; did you mean {nearest}?"));
+    let meant = nearest(&address, names.iter().map(String::as_str)).map(|nearest| format!("; did you mean {nearest}?"));
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if names.len() > SHOWN { ", …" } else { "" };
     let reason = format!(
-        "is no account of this server; its accounts are {}, in {}{}",
-        names.join(", "),
-        site.domain,
+        "is no account of this server; its accounts are {shown}{more}{}",
         meant.unwrap_or_default()
     );
     let entry = values.entry(CATCH_ALL)?;
@@ -167,8 +184,8 @@ pub(crate) mod tests {
     /// Parameters of a small Postfix.
     const PARAMETERS: &str = "smtpd_client_connection_rate_limit = 0\nsmtp_tls_CApath =\nbiff = yes\nmax_idle = 100s\n";
 
-    /// Reads an environment, with nothing else set and no facts.
-    pub(crate) fn read(pairs: &[(&str, &str)]) -> Read {
+    /// Reads an environment, with nothing else set and no facts; with what is wrong with it.
+    pub(crate) fn read_all(pairs: &[(&str, &str)]) -> (Read, Vec<Mistake>) {
         let environment: Environment = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -177,7 +194,12 @@ pub(crate) mod tests {
         let table = daemon::table(DAEMONS);
         let gathered = gather(&environment, &table, &names(&grammars));
         let (configured, checked) = settings(table, gathered, grammars);
-        let (read, mistakes) = examined(configured, checked, Facts::default()).unwrap();
+        examined(configured, checked, Facts::default()).unwrap()
+    }
+
+    /// The same, of what is right.
+    pub(crate) fn read(pairs: &[(&str, &str)]) -> Read {
+        let (read, mistakes) = read_all(pairs);
         assert!(mistakes.is_empty(), "{mistakes:?}");
         read
     }

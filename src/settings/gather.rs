@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use super::table::Table;
 use super::{DropIn, Environment, Knowledge, Line, Names, noise, owner};
 use crate::report::Mistake;
-use crate::values::{kind, text, words};
+use crate::values::kind::{self, Kind};
+use crate::values::{text, words};
 
 /// Where drop-in files lie, in one directory for each kind of them.
 pub const DROP_INS: &str = "/etc/mailroom";
 /// Bytes of the largest file that is read.
 const LARGEST: u64 = 1024 * 1024;
+/// The same of a file with many entries, such as accounts.
+const LARGEST_OF_ENTRIES: u64 = 64 * 1024 * 1024;
 
 /// One variable as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct Given {
     pub origin: String,
     /// It came from a secret file.
     pub secret: bool,
+    /// The file that it came from, where its lines count.
+    pub file: Option<String>,
 }
 
 /// All that was found.
@@ -59,7 +64,7 @@ impl Gathered {
         environment: &Environment,
         table: &Table,
         owners: &[&dyn Names],
-        read: impl Fn(&Path) -> io::Result<String>,
+        read: impl Fn(&Path, u64) -> io::Result<String>,
     ) {
         let mut from_files = Vec::new();
         for (name, value) in environment {
@@ -70,24 +75,30 @@ impl Gathered {
             }
             match stands_for(name, value, table, owners) {
                 Some(base) => from_files.push((name, base, value)),
-                None => self.take(table, name, value.clone(), false),
+                None => self.take(table, name, value.clone(), false, None),
             }
         }
         for (name, base, path) in from_files {
             let is_same = |other: &&String| *other == base || table.own_name(other) == table.own_name(base);
             let content = match environment.keys().find(is_same) {
                 Some(other) => Err(format!("is given, and so is {other}: keep one of them")),
+                None if holds_entries(table, base) => {
+                    read(Path::new(path), LARGEST_OF_ENTRIES).map_err(|error| format!("cannot be read: {error}"))
+                }
                 None => secret(path, &read),
             };
             match content {
-                Ok(content) => self.take(table, base, content, true),
+                Ok(content) => {
+                    let file = holds_entries(table, base).then(|| path.clone());
+                    self.take(table, base, content, true, file);
+                }
                 Err(reason) => self.mistakes.push(Mistake::new(name, path, reason)),
             }
         }
     }
 
     /// Takes a variable; the table's in another case stand for the table's, and must agree with them.
-    fn take(&mut self, table: &Table, name: &str, value: String, secret: bool) {
+    fn take(&mut self, table: &Table, name: &str, value: String, secret: bool, file: Option<String>) {
         let own = table.own_name(name);
         match self.variables.get_mut(own) {
             Some(other) if other.value != value => {
@@ -106,6 +117,7 @@ impl Gathered {
                     value,
                     origin: name.to_owned(),
                     secret,
+                    file,
                 };
                 self.variables.insert(own.to_owned(), given);
             }
@@ -134,6 +146,7 @@ impl Gathered {
             value: line.value,
             origin: line.origin,
             secret: false,
+            file: None,
         };
         self.variables.insert(own, given);
     }
@@ -162,7 +175,7 @@ impl Gathered {
                 self.skipped.push(path);
                 continue;
             }
-            match read_bytes(&path).map(text::utf8) {
+            match read_bytes(&path, LARGEST).map(text::utf8) {
                 Ok(Ok(text)) => found.push(DropIn { path, text }),
                 Ok(Err((line, reason))) => {
                     let place = format!("{}:{line}", path.display());
@@ -181,29 +194,36 @@ impl Gathered {
 }
 
 /// Reads a file that a user names. A pipe would wait for ever, and a device would fill the memory.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+fn read_bytes(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let about = fs::metadata(path)?;
     if !about.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    if about.len() > LARGEST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+    if about.len() > largest {
+        let largest = largest / 1024 / 1024;
+        return Err(io::Error::other(format!("it is larger than {largest} MiB")));
     }
     fs::read(path)
 }
 
 /// The same as text; what is wrong with a secret's letters is found later.
-fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = read_bytes(path)?;
+fn read_text(path: &Path, largest: u64) -> io::Result<String> {
+    let bytes = read_bytes(path, largest)?;
     String::from_utf8(bytes).map_err(|error| {
         let reason = text::wrong(error.as_bytes()).map_or("it is not UTF-8 text", |(_, reason)| reason);
         io::Error::other(reason)
     })
 }
 
+/// Whether a variable's value has lines of its own.
+fn holds_entries(table: &Table, name: &str) -> bool {
+    let variable = table.variable(table.own_name(name));
+    variable.is_some_and(|variable| matches!(variable.kind, Kind::Entries))
+}
+
 /// What a secret file holds, without its last line break.
-fn secret(path: &str, read: impl Fn(&Path) -> io::Result<String>) -> Result<String, String> {
-    let content = read(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
+fn secret(path: &str, read: impl Fn(&Path, u64) -> io::Result<String>) -> Result<String, String> {
+    let content = read(Path::new(path), LARGEST).map_err(|error| format!("cannot be read: {error}"))?;
     let content = content.strip_suffix('\n').unwrap_or(&content);
     let content = content.strip_suffix('\r').unwrap_or(content);
     if content
@@ -322,11 +342,13 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Gathered {
         let environment = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         let mut gathered = Gathered::default();
-        gathered.take_environment(&environment, &table(), &[&Known, &Unsure], |path| match path.to_str() {
-            Some("/secret") => Ok("hunter2\n".to_owned()),
-            Some("/windows") => Ok("hunter2\r\n".to_owned()),
-            Some("/two") => Ok("a\nb\n".to_owned()),
-            _ => Err(io::ErrorKind::NotFound.into()),
+        gathered.take_environment(&environment, &table(), &[&Known, &Unsure], |path, _| {
+            match path.to_str() {
+                Some("/secret") => Ok("hunter2\n".to_owned()),
+                Some("/windows") => Ok("hunter2\r\n".to_owned()),
+                Some("/two") => Ok("a\nb\n".to_owned()),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
         });
         gathered
     }

@@ -26,6 +26,8 @@ pub struct Entry {
     pub origin: String,
     /// It was set, and not to nothing.
     pub explicit: bool,
+    /// The file that it came from, where its lines count.
+    pub file: Option<String>,
 }
 
 impl Values {
@@ -134,6 +136,7 @@ impl Reader {
                 raw: raw.clone(),
                 origin: self.origin(variable.name),
                 explicit: given.is_some_and(|given| !given.value.trim().is_empty()),
+                file: given.and_then(|given| given.file.clone()),
             };
             let is_taken_as_it_is = |given: &&Given| given.secret || !matches!(variable.kind, Kind::Text);
             let checked = given
@@ -162,13 +165,18 @@ impl Reader {
             canonical,
             origin: self.origin(variable.name),
             explicit: false,
+            file: None,
         });
         self.values.0.extend(entry.map(|entry| (variable.name, entry)));
     }
 
     /// A password may hold any sign, and what looks like a comment may be a slip.
     fn doubtful_secrets(&self) -> impl Iterator<Item = String> {
-        let secrets = self.table.iter().filter(|variable| variable.secret);
+        let is_text = |variable: &Variable| matches!(variable.kind, Kind::Text);
+        let secrets = self
+            .table
+            .iter()
+            .filter(move |variable| variable.secret && is_text(variable));
         let is_doubtful = |name: &str| {
             let given = self.gathered.variables.get(name);
             given.is_some_and(|given| !given.secret && words::holds_comment(&given.value))
@@ -364,7 +372,9 @@ impl Reader {
         let Some(given) = self.gathered.variables.get(name).cloned() else {
             return;
         };
-        if given.value.trim() != given.value {
+        let variable = self.table.variable(name);
+        let has_lines = variable.is_some_and(|variable| matches!(variable.kind, Kind::Entries));
+        if given.value.trim() != given.value && !has_lines {
             let reason = "must not begin or end with a blank";
             self.mistakes.push(Mistake::new(given.origin.clone(), HIDDEN, reason));
         }

@@ -14,6 +14,10 @@ pub enum Kind {
     Boolean,
     /// A DNS name of at least two labels (RFC 1123).
     Domain,
+    /// Several of them, separated by commas or white space.
+    Domains,
+    /// Entries on several lines, which their owner reads.
+    Entries,
     /// Host names of any number of labels, and addresses, separated by commas or white space.
     Hosts,
     /// A whole number as Postfix reads it.
@@ -53,7 +57,11 @@ impl Kind {
     /// letters, seconds as a number, `true` or `false`. An error says what is wrong with it and what is allowed, without
     /// naming the variable.
     pub fn canonical(self, text: &str) -> Result<String, String> {
-        let list = matches!(self, Kind::Networks | Kind::OwnNetworks).then(|| words::on_one_line(text));
+        if matches!(self, Kind::Entries) {
+            return Ok(text.to_owned());
+        }
+        let is_list = matches!(self, Kind::Domains | Kind::Networks | Kind::OwnNetworks);
+        let list = is_list.then(|| words::on_one_line(text));
         let text = list.as_deref().unwrap_or(words::tidy(text));
         one_line(text)?;
         if matches!(self, Kind::Hosts | Kind::Networks | Kind::RelayHost) && words::means_none(text) {
@@ -65,6 +73,7 @@ impl Kind {
             Kind::Integer => integer(text),
             Kind::Time => time(text),
             Kind::Domain => domain::read(text),
+            Kind::Domains => domains(text),
             Kind::Hosts => hosts(text),
             Kind::Networks => network::parse_list(text).map(|_| text.to_owned()),
             Kind::OwnNetworks => OwnNetworks::try_from(text.to_owned()).map(|_| text.to_owned()),
@@ -73,7 +82,7 @@ impl Kind {
             Kind::RelayHost => relay_host(text),
             Kind::Seconds { min, max } => seconds(min, max, text).map(|seconds| seconds.to_string()),
             Kind::Switch => switch(text).map(|switch| switch.to_string()),
-            Kind::Text => Ok(text.to_owned()),
+            Kind::Entries | Kind::Text => Ok(text.to_owned()),
             Kind::TimeZone => time_zone(text),
         }
     }
@@ -85,6 +94,8 @@ impl Kind {
             Kind::Boolean | Kind::Switch => "`yes` `no`".to_owned(),
             Kind::Time => "a time, as `30s` or `4h`".to_owned(),
             Kind::Domain => "a domain name".to_owned(),
+            Kind::Domains => "domain names".to_owned(),
+            Kind::Entries => "entries".to_owned(),
             Kind::Hosts => "host names and addresses".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OwnNetworks => "networks, as `172.80.0.0/16`".to_owned(),
@@ -134,6 +145,13 @@ fn account(text: &str) -> Result<String, String> {
         Some((name, domain)) if is_name(name) && is_name(domain) => Ok(lower),
         _ => Err("must be one account, such as user or user@example.org".to_owned()),
     }
+}
+
+fn domains(text: &str) -> Result<String, String> {
+    let words = text.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    let domains = words.map(|word| domain::read(word).map_err(|reason| format!("{word}: {reason}")));
+    let domains: Vec<String> = domains.collect::<Result<_, _>>()?;
+    Ok(domains.join(", "))
 }
 
 fn boolean(text: &str) -> Result<String, String> {

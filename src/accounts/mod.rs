@@ -1,12 +1,15 @@
 //! Accounts: virtual users, stored under their full address.
 
-use std::collections::BTreeMap;
+pub mod address;
+pub mod entries;
+pub mod password;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use password_hash::{CustomizedPasswordHasher, PasswordVerifier};
-use sha_crypt::{Params, ShaCrypt};
-
+use self::entries::{Declaration, Declared, Password};
 use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
+use crate::site::Site;
 
 /// What an account may do beyond reading its own mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,98 @@ impl Account {
     }
 }
 
+/// An alias: mail for its address goes to its targets instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    /// A full address, or `@domain` for all that is nobody's there.
+    pub address: String,
+    /// Full addresses, here or elsewhere.
+    pub targets: Vec<String>,
+}
+
+/// All that has mail here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Domains that have mailboxes, the primary one first.
+    pub domains: Vec<String>,
+    /// Accounts.
+    pub accounts: Vec<Account>,
+    /// Aliases that were declared; those of roles come beside them.
+    pub aliases: Vec<Alias>,
+}
+
+impl Directory {
+    /// What is declared; where that is no account, the test accounts, unless they are off. `kept` are the hashes of an earlier
+    /// start: one that still fits is used again. An error says why a password could not be hashed.
+    pub fn of(site: &Site, declaration: &Declaration, kept: &Hashes) -> Result<Directory, String> {
+        let accounts = match declaration.accounts.as_slice() {
+            [] if site.test_accounts => test_accounts(&site.domain, kept)?,
+            [] => Vec::new(),
+            declared => hashed(declared, kept)?,
+        };
+        Ok(Directory {
+            domains: site.domains().map(str::to_owned).collect(),
+            accounts,
+            aliases: declaration.aliases.clone(),
+        })
+    }
+
+    /// Whose mail is whose: the aliases that are declared, and those of roles for which none is.
+    pub fn all_aliases(&self) -> Vec<Alias> {
+        let taken: BTreeSet<&str> = self.aliases.iter().map(|alias| alias.address.as_str()).collect();
+        let addresses: BTreeSet<String> = self.accounts.iter().map(Account::address).collect();
+        let administrators = self
+            .accounts
+            .iter()
+            .filter(|account| account.role == Role::Administrator);
+        let targets: Vec<String> = administrators.map(Account::address).collect();
+        let roles = self.domains.iter().flat_map(|domain| {
+            ADMINISTRATOR_ALIASES.map(|role| Alias {
+                address: format!("{role}@{domain}"),
+                targets: targets.clone(),
+            })
+        });
+        let is_free = |alias: &Alias| {
+            !targets.is_empty() && !taken.contains(alias.address.as_str()) && !addresses.contains(&alias.address)
+        };
+        self.aliases.iter().cloned().chain(roles.filter(is_free)).collect()
+    }
+}
+
+/// Hashes the passwords that are given in clear, on all processors: one takes some 50 ms.
+fn hashed(declared: &[Declared], kept: &Hashes) -> Result<Vec<Account>, String> {
+    let account = |declared: &Declared| {
+        let address = declared.address.text();
+        let hash = match &declared.password {
+            Password::Hash(hash) => hash.clone(),
+            Password::Clear(clear) => match kept.0.get(&address).filter(|hash| password::verifies(clear, hash)) {
+                Some(hash) => hash.clone(),
+                None => password::hash(clear).map_err(|reason| format!("{address}: {reason}"))?,
+            },
+        };
+        Ok(Account {
+            name: declared.address.name.clone(),
+            domain: declared.address.domain.clone(),
+            role: declared.role,
+            hash,
+            trusted_networks_only: false,
+        })
+    };
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = declared.len().div_ceil(processors).max(1);
+    std::thread::scope(|scope| {
+        let shares = declared.chunks(share);
+        let works: Vec<_> = shares
+            .map(|share| scope.spawn(move || share.iter().map(account).collect::<Result<Vec<_>, String>>()))
+            .collect();
+        let mut accounts = Vec::with_capacity(declared.len());
+        for work in works {
+            accounts.extend(work.join().map_err(|_| "a password cannot be hashed".to_owned())??);
+        }
+        Ok(accounts)
+    })
+}
+
 /// The accounts that exist while there are no others: their passwords stand in the README.
 const TEST_ACCOUNTS: [(&str, &str, Role); 3] = [
     ("admin", "adminpass123", Role::Administrator),
@@ -74,11 +169,11 @@ pub const ADMINISTRATOR_ALIASES: [&str; 4] = ["postmaster", "abuse", "hostmaster
 
 /// The test accounts, in `domain`. `kept` are the hashes of an earlier start: one that still fits is used again.
 pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String> {
-    let account = |(name, password, role): (&str, &str, Role)| {
+    let account = |(name, clear, role): (&str, &str, Role)| {
         let address = format!("{name}@{domain}");
-        let hash = match kept.0.get(&address).filter(|hash| verifies(password, hash)) {
+        let hash = match kept.0.get(&address).filter(|hash| password::verifies(clear, hash)) {
             Some(hash) => hash.clone(),
-            None => hash(password)?,
+            None => password::hash_of_public(clear)?,
         };
         Ok(Account {
             name: name.to_owned(),
@@ -116,25 +211,6 @@ impl Hashes {
     }
 }
 
-const SCHEME: &str = "{SHA512-CRYPT}";
-
-/// crypt(3) reads at most 16 characters of salt, which is what 12 bytes become.
-const SALT_BYTES: usize = 12;
-
-fn hash(password: &str) -> Result<String, String> {
-    let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| format!("no random numbers for a password's salt: {error}"))?;
-    let hash = ShaCrypt::SHA512
-        .hash_password_customized(password.as_bytes(), &salt, None, None, Params::default())
-        .map_err(|error| format!("a password cannot be hashed: {error}"))?;
-    Ok(format!("{SCHEME}{}", hash.as_str()))
-}
-
-fn verifies(password: &str, hash: &str) -> bool {
-    hash.strip_prefix(SCHEME)
-        .is_some_and(|hash| ShaCrypt::SHA512.verify_password(password.as_bytes(), hash).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,13 +226,6 @@ mod tests {
         let second = test_accounts("metabuilder.local", &Hashes::from_passwd_file(&file)).unwrap();
         assert_eq!(first[0].hash, second[0].hash);
         assert_ne!(first[1].hash, second[1].hash, "another salt");
-        assert!(verifies("adminpass123", &second[0].hash) && !verifies("userpass123", &second[0].hash));
-        assert_eq!(
-            first[0].hash.split('$').nth_back(1).map(str::len),
-            Some(16),
-            "{}",
-            first[0].hash
-        );
     }
 
     #[test]
