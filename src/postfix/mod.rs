@@ -247,7 +247,7 @@ impl Configured for Configuration {
                 probe: Probe::Greeting(greeting),
             })
             .collect();
-        let service = service::service(basis.environment, &probes, &plan, &services);
+        let service = service::service(basis.environment, &probes, &plan, &services, self.catch_all.is_some());
         if service.is_some() {
             probes.extend(probes::inner(&self.settings));
         }

@@ -167,6 +167,38 @@ fn the_tables_variables_in_any_case() {
 }
 
 #[test]
+fn prefixes_are_in_capitals() {
+    for (name, right) in [
+        ("mailroom_catch_all", "MAILROOM_CATCH_ALL"),
+        ("Mailroom_Catch_All", "MAILROOM_CATCH_ALL"),
+        ("mailroom_catchall", "MAILROOM_CATCH_ALL"),
+        ("mailroom_relayhost_password", "MAILROOM_RELAYHOST_PASSWORD"),
+        ("mailroom_master_submission_inet", "MAILROOM_MASTER_SUBMISSION_INET"),
+        ("MAILROOM_master_SUBMISSION_INET", "MAILROOM_MASTER_SUBMISSION_INET"),
+        ("postfix_relayhost", "POSTFIX_RELAYHOST"),
+        ("Postfix_smtp_tls_CAname", "POSTFIX_SMTP_TLS_CANAME"),
+    ] {
+        let report = read(&[(name, "off")]).unwrap_err();
+        let [mistake] = &*report.0 else { panic!("{report}") };
+        assert_eq!(mistake.variable, name);
+        assert!(mistake.reason.contains(&format!("did you mean {right}?")), "{report}");
+        assert!(
+            !name.ends_with("password") || mistake.value == crate::secrets::HIDDEN,
+            "{report}"
+        );
+    }
+    for (name, value) in [
+        ("mailroom_port", "tcp://10.0.0.1:25"),
+        ("mailroom_service_host", "10.0.0.1"),
+        ("postfix_version", "3.10"),
+        ("dovecot_home", "/x"),
+        ("mailroomy", "x"),
+    ] {
+        assert!(read(&[(name, value)]).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn tables_of_the_tables_variables_have_a_type() {
     let known = Parameters::parse("", "lmdb\ncidr\n");
     let refused = |name: &str, value: &str| {
