@@ -173,12 +173,15 @@ fn given(value: &str) -> Given {
 pub(super) fn keep_in(services: &mut Vec<Service>) {
     services.retain(|service| stays(service) || service.kind == "unix");
     for service in services.iter_mut().filter(|service| !stays(service)) {
+        let before = service.clone();
         let limit = std::mem::take(&mut service.fields[PROCESS_LIMIT]);
         service.fields = ["-".into(), "n".into(), "n".into(), "-".into(), limit];
         "virtual".clone_into(&mut service.program);
         service.options.clear();
         service.arguments.clear();
-        service.origins.push(CATCH_ALL.to_owned());
+        if *service != before {
+            service.origins.push(CATCH_ALL.to_owned());
+        }
     }
 }
 

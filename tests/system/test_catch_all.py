@@ -140,7 +140,10 @@ WAITING = {
 def test_mail_that_waits_for_another_server_is_kept_too(lab, subject):
     """What is in the queue when it is switched on does not leave either, nor wait for a service that is gone."""
     queue = ["-v", f"{lab.volume()}:/var/spool/postfix", "-v", f"{lab.volume()}:/var/mail"]
-    before = lab.server(alias="before", env=WAITING[subject], options=queue)
+    directory = WORK / name("before")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "master.cf.d/gone.cf").write_text("gone unix - - n - - smtp\n")
+    before = lab.server(alias="before", env=WAITING[subject], options=[*queue, "-v", f"{directory}:/etc/mailroom:ro"])
     before.exec("sendmail", "-f", "a@example.org", "b@example.net", input=f"Subject: {subject}\n\nx\n")
     before.wait_for_log("status=deferred")
     before.exec("sendmail", "-f", "a@example.org", "held@example.net", input="Subject: held\n\nx\n")
