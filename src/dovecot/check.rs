@@ -40,7 +40,10 @@ impl Checker for DovecotChecker {
                 built: Vec::new(),
                 left_out,
                 closed_ports: super::probes::closed_ports(&shown),
-                warnings: super::limits::notes(&shown),
+                warnings: super::limits::notes(&shown)
+                    .into_iter()
+                    .chain(super::probes::without_tls(&shown))
+                    .collect(),
             })
         })
     }

@@ -91,6 +91,20 @@ const WITH_TABLE: &[&str] = &[
     "check_sender_ns_access",
 ];
 
+/// Those whose OK is for who has a certificate or a login.
+const WITH_PROOF: [&str; 3] = ["check_ccert_access", "check_etrn_access", "check_sasl_access"];
+
+/// Whether a table stands behind a restriction.
+pub(super) fn has_table(name: &str) -> bool {
+    WITH_TABLE.contains(&name)
+}
+
+/// Whether the OK of its table is for strangers, too: that of a name server or a mail exchanger is not taken (postconf(5)).
+pub(super) fn asks_of_strangers(name: &str) -> bool {
+    let ends = ["_a_access", "_mx_access", "_ns_access"];
+    has_table(name) && !WITH_PROOF.contains(&name) && !ends.iter().any(|end| name.ends_with(end))
+}
+
 /// Those behind which a word stands, and what it is.
 const WITH_WORD: &[(&str, &str)] = &[
     ("permit_dnswl_client", "a domain"),

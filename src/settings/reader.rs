@@ -184,6 +184,13 @@ impl Reader {
             if self.table.variable(&name).is_some() {
                 continue;
             }
+            if self.needs_capitals(&name, &given.value, owners) {
+                let capitals = name.to_ascii_uppercase();
+                let right = owner(owners, &capitals).map(|_| capitals.clone());
+                let reason = self.unknown(&name, "is not a variable of mailroom", right.as_slice());
+                self.mistake(&name, reason);
+                continue;
+            }
             let owned = owner(owners, &name);
             let Some(rest) = owned.map(|(.., rest)| rest).or_else(|| name.strip_prefix(OURS)) else {
                 continue;
@@ -196,6 +203,22 @@ impl Reader {
                 self.mistake(&name, reason);
             }
         }
+    }
+
+    /// Whether a name would be one of ours if its prefix were in capitals. `postfix_` and `dovecot_` begin the names of other
+    /// programs' variables, too: only those of settings are meant.
+    fn needs_capitals(&self, name: &str, value: &str, owners: &[&dyn Names]) -> bool {
+        let capitals = name.to_ascii_uppercase();
+        let owned = owner(owners, &capitals);
+        let Some((prefix, rest)) = owned
+            .map(|(_, prefix, rest)| (prefix, rest))
+            .or_else(|| Some((OURS, capitals.strip_prefix(OURS)?)))
+        else {
+            return false;
+        };
+        let is_setting = self.table.variable(&capitals).is_some()
+            || owned.is_some_and(|(owner, prefix, rest)| owner.knows(prefix, rest) == Knowledge::Yes);
+        !name.starts_with(prefix) && !noise::is_noise(rest, value) && (is_setting || capitals.starts_with(OURS))
     }
 
     /// The variables with this prefix that are not in the table.
@@ -295,8 +318,7 @@ impl Reader {
 
     /// The words for an unknown name, with the nearest right one of the table and of `others`.
     pub fn unknown(&mut self, name: &str, what: &str, others: &[String]) -> String {
-        let (prefix, rest) = name.split_once('_').unwrap_or(("", name));
-        let wanted = format!("{prefix}_{}", rest.to_ascii_uppercase());
+        let wanted = name.to_ascii_uppercase();
         let mut names: Vec<String> = self.table.iter().map(|variable| variable.name.to_owned()).collect();
         names.extend_from_slice(others);
         if wanted.ends_with("_FILE") {
