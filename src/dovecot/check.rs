@@ -134,8 +134,14 @@ async fn explained(mistake: Mistake, staging: &Staging, processes: &Processes) -
     };
     let names = known_settings(staging, processes).await.unwrap_or_default();
     let nearest = nearest(&name, names.iter().map(String::as_str));
+    let written = |nearest: &str| match mistake.variable.rfind(&name.to_ascii_uppercase()) {
+        Some(at) if !mistake.variable.starts_with('/') => {
+            format!("{}{}", &mistake.variable[..at], nearest.to_ascii_uppercase())
+        }
+        _ => nearest.to_owned(),
+    };
     let nearest = nearest
-        .map(|nearest| format!("; did you mean {nearest}?"))
+        .map(|nearest| format!("; did you mean {}?", written(nearest)))
         .unwrap_or_default();
     let reason = format!("{name} is not a setting of the installed Dovecot{nearest}");
     Mistake { reason, ..mistake }

@@ -132,8 +132,7 @@ pub(super) fn wrong(words: &[String], classes: &[String], known: &Parameters) ->
         } else if name == POLICY {
             server(word, words.next())
         } else if let Some((_, what)) = WITH_WORD.iter().find(|(with, _)| *with == name) {
-            let is_missing = words.next().is_none();
-            is_missing.then(|| format!("{word} needs {what} behind it"))
+            behind(word, what, words.next())
         } else if ALONE.contains(&name) || classes.contains(word) || is_open(word) {
             None
         } else if word.contains(':') {
@@ -161,6 +160,16 @@ fn table(restriction: &str, word: Option<&String>, known: &Parameters) -> Option
             "{restriction} needs a table behind it, as type:name; {word} has no type"
         )),
         None => Some(format!("{restriction} needs a table behind it, as type:name")),
+    }
+}
+
+fn behind(restriction: &str, what: &str, word: Option<&String>) -> Option<String> {
+    match word {
+        Some(word) if word.contains(['<', '>']) => Some(format!(
+            "{restriction} needs {what} behind it; {word} is a placeholder: write {what} in its place"
+        )),
+        Some(_) => None,
+        None => Some(format!("{restriction} needs {what} behind it")),
     }
 }
 
@@ -209,6 +218,7 @@ mod tests {
             ("check_policy_service foo", "inet:host:port"),
             ("check_policy_service", "inet:host:port"),
             ("reject_rbl_client", "needs a domain"),
+            ("reject_rbl_client <list>", "<list> is a placeholder: write a domain"),
             ("foo:/x", "foo: is not a type of tables"),
         ] {
             assert!(said(list).contains(reason), "{list}: {}", said(list));

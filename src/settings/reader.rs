@@ -199,7 +199,11 @@ impl Reader {
             if !is_setting && noise::is_noise(rest, &given.value) {
                 self.ignored.insert(name);
             } else if owned.is_none() {
-                let reason = self.unknown(&name, "is not a variable of mailroom", &[]);
+                let meant = owners.iter().find_map(|owner| owner.meant_by(rest));
+                let reason = match meant {
+                    Some(meant) => self.instead(&name, &meant),
+                    None => self.unknown(&name, "is not a variable of mailroom", &[]),
+                };
                 self.mistake(&name, reason);
             }
         }
@@ -329,9 +333,27 @@ impl Reader {
         if secrets::looks_secret(&wanted) || nearest.is_some_and(secrets::looks_secret) {
             self.hidden.insert(name.to_owned());
         }
+        // A line of a file has the parameter's own name.
+        let in_file = self.origin(name).starts_with('/');
         match nearest {
+            Some(nearest) if in_file && nearest.starts_with(&format!("{prefix}_")) => {
+                let parameter = nearest[prefix.len() + 1..].to_ascii_lowercase();
+                format!("{what}; did you mean {parameter}?")
+            }
             Some(nearest) => format!("{what}; did you mean {nearest}?"),
             None => what.to_owned(),
+        }
+    }
+
+    /// The words for a name of ours that does not exist, where another variable is meant.
+    fn instead(&mut self, name: &str, meant: &str) -> String {
+        if secrets::looks_secret(name) || secrets::looks_secret(meant) {
+            self.hidden.insert(name.to_owned());
+        }
+        if meant.contains([' ', '=']) {
+            format!("is not a variable of mailroom; here it is {meant}")
+        } else {
+            format!("is not a variable of mailroom; did you mean {meant}?")
         }
     }
 

@@ -84,6 +84,14 @@ def test_refused_logins_are_explained(lab, client, gateway, protocol, why):
     assert len(told) == 1 and f"Refused because {client.address} is in no trusted network: {why}" in told[0], told
 
 
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_curl_leaves_without_a_login_and_that_is_explained(lab, client, protocol):
+    server = lab.server(alias="left", env={"POSTFIX_MYNETWORKS": "192.0.2.0/24"})
+    assert client.exec("curl", "-s", "-u", "user:userpass123", f"{protocol}://left/", check=False).returncode != 0
+    said = server.wait_for_log("Left without a login")[0]
+    assert f"{client.address} is in no trusted network" in said, said
+
+
 def test_a_table_does_not_trust_the_gateway(lab, client, gateway):
     """Whatever stands in it: what it trusts, only Postfix knows."""
     directory = WORK / name("networks")
