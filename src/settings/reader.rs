@@ -334,6 +334,7 @@ impl Reader {
             self.hidden.insert(name.to_owned());
         }
         // A line of a file has the parameter's own name.
+        let prefix = name.split_once('_').map_or("", |(prefix, _)| prefix);
         let in_file = self.origin(name).starts_with('/');
         match nearest {
             Some(nearest) if in_file && nearest.starts_with(&format!("{prefix}_")) => {
