@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
@@ -52,7 +53,18 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
     if called.is_some_and(|name| name == "healthcheck") {
         arguments.insert(1, "healthcheck".to_owned());
     }
-    match Arguments::parse_from(arguments).command.unwrap_or(Subcommands::Run) {
+    let parsed = Arguments::try_parse_from(&arguments).unwrap_or_else(|error| {
+        let is_program = error.kind() == ErrorKind::InvalidSubcommand;
+        let _ = error.print();
+        if let Some(program) = arguments.get(1).filter(|_| is_program) {
+            complain(format_args!(
+                "the arguments are mailroom's; for another program: docker run --entrypoint {program} …, or docker exec … \
+                 {program} in a running container"
+            ));
+        }
+        std::process::exit(error.exit_code())
+    });
+    match parsed.command.unwrap_or(Subcommands::Run) {
         Subcommands::Run => code(commands::run::run(environment)),
         Subcommands::Check => code(commands::check::run(environment)),
         Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),

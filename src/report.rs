@@ -111,7 +111,7 @@ impl Report {
         };
         let mistakes: String = self.0.iter().map(mistake).collect();
         format!(
-            "{} {what} {are} wrong; {outcome}\n{mistakes}\nmailroom help-env lists every variable",
+            "{} {what} {are} wrong; {outcome}\n{mistakes}\ndocker run --rm metabuilder-postfix help-env lists every variable",
             self.0.len()
         )
     }

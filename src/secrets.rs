@@ -164,13 +164,13 @@ const NO_SECRET: [&str; 2] = ["LOOKUP_KEY", "LAST_LOGIN_KEY"];
 /// the value itself: `static:me:hunter2`.
 pub fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let mut words = name.rsplit(|c: char| !c.is_ascii_alphanumeric());
-    let last = words.next().unwrap_or_default();
+    let mut parts = name.rsplit(|c: char| !c.is_ascii_alphanumeric());
+    let last = parts.next().unwrap_or_default();
     if value.is_empty() || NO_SECRET.iter().any(|no| name.ends_with(no)) {
         return false;
     }
     match last {
-        "MAPS" => words.any(|word| SECRET.contains(&word)) && !names_tables_alone(value),
+        "MAPS" => parts.any(|word| SECRET.contains(&word)) && !names_tables_alone(value) && !words::means_none(value),
         // Misspelt, too: such a value is shown in the report of what is wrong.
         last => SECRET.contains(&last) || last.starts_with("PASSW"),
     }

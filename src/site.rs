@@ -270,7 +270,7 @@ pub static VARIABLES: &[Variable] = &[
         name: "MAILROOM_ALLOW_OPEN_RELAY",
         kind: Kind::Switch,
         default: "no",
-        help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions that let strangers relay.",
+        help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions, tables and lists that let strangers relay.",
         ..Variable::NEW
     },
     Variable {

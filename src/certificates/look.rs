@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use rcgen::KeyPair;
 
 use super::pair::{self, Key, Pair};
-use super::{Found, State, pem, self_signed};
+use super::{Found, State, pem, self_signed, warnings};
 use crate::layout::{CERTIFICATE, KEY};
 use crate::report::Mistake;
 use crate::system::proc;
@@ -121,17 +121,38 @@ fn under_other_names(certificate: &Path) -> Result<Option<Box<Pair>>, Wrong> {
         if let (Some(chain_bytes), Some(key_bytes)) = (read(&chain)?, read(&key)?) {
             let (chain, key) = (chain.display().to_string(), key.display().to_string());
             let mut pair = pair::pair((&chain, &chain_bytes), Some((&key, &key_bytes)))?;
-            pair.notes.push(format!("Certificate: {chain} and {key} are served"));
+            let until = warnings::day(pair.leaf.expires);
+            pair.notes.push(format!(
+                "Certificate: {chain} and {key} are served, valid until {until}"
+            ));
             return Ok(Some(Box::new(pair)));
         }
     }
     Ok(None)
 }
 
+/// One file of a pair with such names, and the other one, which is missing.
+fn half_a_pair(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+    let pairs = OTHER_NAMES.map(|(chain, key)| (directory.join(chain), directory.join(key)));
+    let both_ways = pairs
+        .into_iter()
+        .flat_map(|(chain, key)| [(chain.clone(), key.clone()), (key, chain)]);
+    both_ways
+        .into_iter()
+        .find(|(one, other)| one.exists() && !other.exists())
+}
+
 /// Where there is none, one is made: that needs a directory that can be written.
 fn can_be_made(state: &State, certificate: &Path) -> Result<(), Mistake> {
     let directory = certificate.parent().unwrap_or(certificate);
     if *state == State::Nothing && is_read_only(certificate) {
+        if let Some((there, missing)) = half_a_pair(directory) {
+            let reason = format!(
+                "is there, but {} is missing, which belongs to it; mount both",
+                missing.display()
+            );
+            return Err(Mistake::new(there.display().to_string(), "", reason));
+        }
         let reason = "there is no certificate here, and none can be made: the directory is mounted read-only; mount one that \
                       holds dovecot.crt and dovecot.key, or one that can be written";
         return Err(Mistake::new(directory.display().to_string(), "", reason));
@@ -158,10 +179,15 @@ fn unused(certificate: &Path, key: &Path) -> Option<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort_unstable();
+    let advice = match half_a_pair(directory) {
+        Some((_, missing)) => format!("{} is missing", missing.display()),
+        None => "call the chain dovecot.crt and the key dovecot.key (fullchain.pem and privkey.pem, or tls.crt and tls.key, \
+                 are understood too)"
+            .to_owned(),
+    };
     (!names.is_empty()).then(|| {
         format!(
-            "Warning: {} holds {}, which is not used: a self-signed certificate is served; call the chain dovecot.crt and \
-             the key dovecot.key (fullchain.pem and privkey.pem, or tls.crt and tls.key, are understood too)",
+            "Warning: {} holds {}, which is not used: a self-signed certificate is served; {advice}",
             directory.display(),
             names.join(", ")
         )

@@ -110,7 +110,7 @@ impl Found {
     pub fn expired(&self) -> Option<Mistake> {
         let State::Users(pair) = &self.state else { return None };
         let reason = warnings::expired(&pair.leaf, self.seen)?;
-        Some(Mistake::new(CERTIFICATE, "", reason))
+        Some(Mistake::new(&pair.path, "", reason))
     }
 
     /// Sees to it that there is a pair. Writes nothing itself.

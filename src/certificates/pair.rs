@@ -21,6 +21,8 @@ impl fmt::Debug for Key {
 /// A certificate with its key, and what stands between it and its root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pair {
+    /// The file of the certificate.
+    pub path: String,
     pub key: Key,
     pub leaf: Certificate,
     /// Each signed by the next, as far as they are there; what does not belong to the chain comes last.
@@ -168,6 +170,7 @@ fn in_order(path: &str, given: &[Certificate], place: usize, key: Key) -> Pair {
          each one's issuer behind it"
     );
     Pair {
+        path: path.to_owned(),
         key,
         leaf,
         chain,

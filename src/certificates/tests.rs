@@ -367,6 +367,8 @@ fn what_deserves_a_thought_is_one_warning_each() {
         Vec::<String>::new(),
         "six days are its whole life"
     );
+    let at_its_end = |it: &mut CertificateParams| set_times(it, -5, 1);
+    assert!(warnings(HOST, true, &at_its_end).0[0].contains("renew it"));
 }
 
 /// Row 11.
@@ -389,14 +391,15 @@ fn other_names_are_understood_or_told() {
         certs.write(chain, issued.leaf + &issued.intermediate);
         let warnings = certs.look().warnings(HOST);
         assert!(
-            warnings[0].contains(&format!("holds {chain}, which is not used")),
+            warnings[0].contains(&format!("holds {chain}, which is not used"))
+                && warnings[0].ends_with(&format!("{key} is missing")),
             "{warnings:?}"
         );
         certs.write(key, &issued.key);
         assert!(certs.served().ends_with(&issued.key));
         let warnings = certs.look().warnings(HOST);
         assert!(
-            warnings.len() == 1 && warnings[0].ends_with("are served"),
+            warnings.len() == 1 && warnings[0].contains(" are served, valid until 2"),
             "{warnings:?}"
         );
     }

@@ -4,9 +4,8 @@ use jiff::Timestamp;
 
 use super::inspect::Certificate;
 use super::pair::Pair;
-use crate::layout::CERTIFICATE;
 
-/// A certificate that lives longer than twice this many days should have more of them left.
+/// A certificate should have more than this many days left, one that lives shortly a third of its life.
 const LAST_DAYS: i64 = 14;
 
 /// One line each.
@@ -16,7 +15,7 @@ pub(super) fn all(pair: &Pair, hostname: &str, now: Timestamp) -> Vec<String> {
         .or_else(|| not_yet(&pair.leaf, now))
         .or_else(|| soon(&pair.leaf, now));
     let wrong = [times, no_name(&pair.leaf, hostname), no_issuer(pair)];
-    let line = |reason| format!("Warning: {CERTIFICATE}: {reason}");
+    let line = |reason| format!("Warning: {}: {reason}", pair.path);
     pair.notes
         .iter()
         .cloned()
@@ -47,7 +46,7 @@ fn not_yet(leaf: &Certificate, now: Timestamp) -> Option<String> {
 
 fn soon(leaf: &Certificate, now: Timestamp) -> Option<String> {
     let left = days(now, leaf.expires);
-    let is_soon = left < LAST_DAYS && days(leaf.begins, leaf.expires) > 2 * LAST_DAYS;
+    let is_soon = left < LAST_DAYS.min(days(leaf.begins, leaf.expires) / 3);
     is_soon.then(|| {
         format!(
             "the certificate expires on {}, in {left} days: renew it",
@@ -95,6 +94,7 @@ fn days(from: Timestamp, to: Timestamp) -> i64 {
     to.duration_since(from).as_hours() / 24
 }
 
-fn day(time: Timestamp) -> String {
+/// The day of a time, as it is written in messages.
+pub(super) fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }

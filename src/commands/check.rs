@@ -2,6 +2,7 @@
 
 use super::decide;
 use super::output::print;
+use crate::facts::rights::Rights;
 use crate::report::Report;
 use crate::settings::Environment;
 
@@ -24,8 +25,11 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         let of_certificate = desired.certificate.warnings(&site.hostname);
         let unreadable = desired.certificate.unreadable();
         let unreadable = unreadable.map(|path| format!("Not checked: {path}, which only root can read"));
+        let refused = Rights::gather().refusal();
+        let refused =
+            refused.map(|why| format!("Not checked: whether a server starts with other rights than these; it {why}"));
         let notes = notices.notes.iter().chain(&staged.warnings);
-        let notes = notes.chain(&of_certificate).chain(&unreadable);
+        let notes = notes.chain(&of_certificate).chain(&unreadable).chain(&refused);
         notes.for_each(print);
         Ok(())
     })

@@ -40,7 +40,10 @@ impl Checker for DovecotChecker {
                 built: Vec::new(),
                 left_out,
                 closed_ports: super::probes::closed_ports(&shown),
-                warnings: super::limits::notes(&shown),
+                warnings: super::limits::notes(&shown)
+                    .into_iter()
+                    .chain(super::probes::without_tls(&shown))
+                    .collect(),
             })
         })
     }
@@ -131,8 +134,14 @@ async fn explained(mistake: Mistake, staging: &Staging, processes: &Processes) -
     };
     let names = known_settings(staging, processes).await.unwrap_or_default();
     let nearest = nearest(&name, names.iter().map(String::as_str));
+    let written = |nearest: &str| match mistake.variable.rfind(&name.to_ascii_uppercase()) {
+        Some(at) if !mistake.variable.starts_with('/') => {
+            format!("{}{}", &mistake.variable[..at], nearest.to_ascii_uppercase())
+        }
+        _ => nearest.to_owned(),
+    };
     let nearest = nearest
-        .map(|nearest| format!("; did you mean {nearest}?"))
+        .map(|nearest| format!("; did you mean {}?", written(nearest)))
         .unwrap_or_default();
     let reason = format!("{name} is not a setting of the installed Dovecot{nearest}");
     Mistake { reason, ..mistake }

@@ -51,14 +51,18 @@ fn credentials(message: &str) -> Option<Range<usize>> {
 }
 
 /// `imap-login: Login aborted: … (auth_failed): user=<user>, method=PLAIN, rip=172.20.0.1, lip=…, TLS, session=<x>`. Without
-/// TLS, LOGIN and USER are refused with the same words as a wrong password, AUTHENTICATE with others. The client's own text is
-/// its name alone, which comes first.
+/// TLS, LOGIN and USER are refused with the same words as a wrong password, AUTHENTICATE with others; and a client that sees no
+/// login offered may leave at once, as curl does. The client's own text is its name alone, which comes first.
 fn trouble(message: &str) -> Option<Trouble> {
     let is_refused = ["(auth_failed): user=<", "(cleartext_auth_disabled): user=<"];
     let is_refused = is_refused.iter().any(|reason| message.contains(reason));
-    let (before, after) = message.rsplit_once(", rip=").filter(|_| is_refused)?;
+    let gave_up = message.contains("(no_auth_attempts): user=<>");
+    let (before, after) = message.rsplit_once(", rip=").filter(|_| is_refused || gave_up)?;
     let (address, after) = after.split_once(',')?;
-    let kind = if after.contains(", TLS") {
+    let is_encrypted = after.contains(", TLS");
+    let kind = if !is_refused {
+        (!is_encrypted).then_some(Kind::GaveUp)?
+    } else if is_encrypted {
         let (_, user) = before.split_once("user=<")?;
         Kind::Login(user.split('>').next()?.to_owned())
     } else {
@@ -150,7 +154,15 @@ mod tests {
             ),
             (
                 "imap-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=172.20.0.1, lip=1, session=<x>",
+                of(Kind::GaveUp),
+            ),
+            (
+                "imap-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=172.20.0.1, lip=1, TLS, session=<x>",
                 None,
+            ),
+            (
+                "pop3-login: Login aborted: Connection closed (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=172.20.0.1, lip=1, session=<x>",
+                of(Kind::GaveUp),
             ),
             (
                 "imap-login: Login: user=<u@a.test>, method=PLAIN, rip=172.20.0.1, lip=172.20.0.2, TLS, session=<x>",

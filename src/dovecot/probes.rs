@@ -93,6 +93,17 @@ pub(super) fn closed_ports(shown: &str) -> Vec<u16> {
     closed.collect()
 }
 
+/// A warning where the ports that begin with TLS are closed.
+pub(super) fn without_tls(shown: &str) -> Option<String> {
+    let mut settings = shown::settings(shown).into_iter();
+    let is_off = settings.any(|Shown { block, name, value }| block.is_empty() && name == "ssl" && value == "no");
+    is_off.then(|| {
+        "Warning: ssl=no closes ports 993 and 995, and there is no STARTTLS on 143 and 110, where clients outside the trusted \
+         networks cannot log in then; 587 and 465 are Postfix's and stay as they are"
+            .to_owned()
+    })
+}
+
 /// Whether a setting in a block closes a listener.
 fn closes(block: &str, name: &str, value: &str, listener: &Listener) -> bool {
     match (block, name) {
@@ -116,6 +127,8 @@ mod tests {
         assert_eq!(closed_ports("protocols = pop3 lmtp\nssl = no\n"), [143, 993, 993, 995]);
         let ports = "service pop3-login {\n  inet_listener pop3 {\n    port = 0\n  }\n  inet_listener pop3s {\n    port = 995\n  }\n}\n";
         assert_eq!(closed_ports(ports), [110]);
+        assert!(without_tls("ssl = no\n").is_some_and(|said| said.contains("993 and 995")));
+        assert!(without_tls("ssl = required\nremote 10.0.0.0/8 {\n  ssl = no\n}\n").is_none());
         assert!(closed_ports("remote 10.0.0.0/8 {\n  ssl = no\n}\n").is_empty());
     }
 }

@@ -169,7 +169,25 @@ fn decided(name: &str, value: &str, at_the_top: bool, written: &Written) -> Opti
     match owned(name, at_the_top) {
         Some(_) if is_written(name, value, at_the_top, written) => None,
         Some(reason) => Some(reason),
-        None => old(),
+        None => opens(name, value).map(str::to_owned).or_else(old),
+    }
+}
+
+/// What would let strangers in, at the top or in a block: reasons for names by their last part (`inet_listener/imap/haproxy`).
+fn opens(name: &str, value: &str) -> Option<&'static str> {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let value = unquoted(value).to_ascii_lowercase();
+    let is_off = ["", "no", "n", "false", "0"].contains(&value.trim());
+    let names_it = || {
+        value
+            .split([',', ' '])
+            .any(|word| word.trim_start_matches('+') == ANONYMOUS)
+    };
+    match name {
+        "haproxy" | "haproxy_trusted_networks" if !is_off => Some(PROXY),
+        "auth_mechanisms" if names_it() => Some(NO_PASSWORD),
+        ANONYMOUS | "auth_anonymous_username" if !is_off => Some(NO_PASSWORD),
+        _ => None,
     }
 }
 
@@ -193,6 +211,12 @@ pub struct DovecotSetting {
 }
 
 const TRUST: &str = "trusted networks alone may send passwords in clear; POSTFIX_MYNETWORKS names them";
+
+const ANONYMOUS: &str = "anonymous";
+const NO_PASSWORD: &str = "would let strangers log in without a password, by IMAP, POP3 and to send mail: leave it out, and give \
+    each client an account";
+const PROXY: &str = "is not supported: strangers who reach the port could say that they have a trusted address, and health checks \
+    would fail; leave it out, and let the proxy pass addresses on by routing";
 
 /// Settings that cannot be set anywhere, and why.
 const OWNED_EVERYWHERE: [(&str, &str); 2] = [("auth_allow_cleartext", TRUST), ("login_trusted_networks", TRUST)];
@@ -422,6 +446,38 @@ mod tests {
                 "{name}"
             );
         }
+        for (name, value) in [
+            ("HAPROXY_TRUSTED_NETWORKS", "10.0.0.0/8"),
+            ("SERVICE__IMAP_LOGIN__INET_LISTENER__IMAP__HAPROXY", "yes"),
+            ("SERVICE__IMAP_LOGIN__INET_LISTENER/IMAP/HAPROXY", "yes"),
+        ] {
+            assert!(
+                read("X", name, value).unwrap_err().contains("trusted address"),
+                "{name}"
+            );
+        }
+        for (name, value) in [
+            ("AUTH_MECHANISMS", "plain ANONYMOUS"),
+            ("AUTH_MECHANISMS", "plain, anonymous"),
+            ("AUTH_ANONYMOUS_USERNAME", "user"),
+        ] {
+            assert!(
+                read("X", name, value).unwrap_err().contains("without a password"),
+                "{name}"
+            );
+        }
+        for (name, value) in [("AUTH_MECHANISMS", "plain login"), ("HAPROXY_TRUSTED_NETWORKS", "")] {
+            assert!(read("X", name, value).is_ok(), "{name}");
+        }
+        let file = DropIn {
+            path: "/x.conf".into(),
+            text: "auth_mechanisms {\n  plain = yes\n  anonymous = yes\n}\nservice imap-login {\n  inet_listener imap {\n    \
+                   haproxy = yes\n  }\n  inet_listener imaps {\n    haproxy = no\n  }\n}\n"
+                .to_owned(),
+        };
+        let mistakes = decided_settings(&file, &Written::default());
+        let lines: Vec<&str> = mistakes.iter().map(|mistake| &*mistake.variable).collect();
+        assert_eq!(lines, ["/x.conf:3", "/x.conf:7"]);
         for odd in ["", "A__B", "SERVICE____X", "A B", "PASSDB__x }__y"] {
             assert!(read("X", odd, "1").unwrap_err().contains("DOVECOT_<SETTING>"), "{odd}");
         }

@@ -11,6 +11,9 @@ use super::lines::{Kind, Trouble};
 /// Time between two explanations of the same.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// The same where it is a guess: whoever looks whether a port is open does what a client does that is offered no login.
+const QUIET_GUESS: Duration = Duration::from_secs(60 * 60);
+
 /// Who is trusted, as far as explanations need it.
 #[derive(Debug, Default)]
 pub struct Trusted {
@@ -24,7 +27,7 @@ pub struct Trusted {
     pub test_accounts: Vec<String>,
 }
 
-/// Explains each kind of trouble at most once a minute for each gateway, and once for all other clients: strangers are many.
+/// Explains each kind of trouble at most once a minute (a guess: an hour) for each gateway, and once for all other clients: strangers are many.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     trusted: Trusted,
@@ -68,6 +71,13 @@ impl Hints {
                 let tls = "a login without TLS is for trusted networks only; use TLS";
                 ("tls", format!("Refused because {who}: {tls}{see}"))
             }
+            Kind::GaveUp if !is_trusted => {
+                let tls = "a login without TLS is offered to trusted networks only; use TLS";
+                (
+                    "gave up",
+                    format!("Left without a login, perhaps because {who}: {tls}{see}"),
+                )
+            }
             Kind::Login(user) if !is_trusted && self.is_test_account(user) => {
                 let only = format!(
                     "{} is a test account, which logs in from trusted networks only",
@@ -84,8 +94,9 @@ impl Hints {
             ),
             _ => return None,
         };
+        let quiet = if *kind == Kind::GaveUp { QUIET_GUESS } else { QUIET };
         let explained = self.explained.insert((name, gateway), now);
-        if let Some(then) = explained.filter(|then| now.duration_since(*then) < QUIET) {
+        if let Some(then) = explained.filter(|then| now.duration_since(*then) < quiet) {
             self.explained.insert((name, gateway), then);
             return None;
         }
@@ -141,6 +152,8 @@ mod tests {
         assert!(at(60, GATEWAY).is_some());
         assert!(at(121, "::ffff:172.20.0.1").is_some());
         assert_eq!(at(200, STRANGER), None, "that is what relay access denied means");
+        let mut left = |seconds| hints.explain(&trouble(STRANGER, Kind::GaveUp), now + Duration::from_secs(seconds));
+        assert!(left(0).is_some() && left(3599).is_none() && left(3600).is_some());
     }
 
     #[test]
@@ -158,6 +171,12 @@ mod tests {
                 Kind::WithoutTls,
                 "192.0.2.1 is in no trusted network: a login without TLS",
             ),
+            (
+                STRANGER,
+                Kind::GaveUp,
+                "Left without a login, perhaps because 192.0.2.1 is in no trusted network",
+            ),
+            (GATEWAY, Kind::GaveUp, "(MAILROOM_TRUST_GATEWAY in the README)"),
             (GATEWAY, login("user"), ": user is a test account"),
             (
                 STRANGER,
@@ -175,6 +194,7 @@ mod tests {
         }
         for (address, kind) in [
             (NEIGHBOUR, Kind::WithoutTls),
+            (NEIGHBOUR, Kind::GaveUp),
             (NEIGHBOUR, login("user")),
             (STRANGER, login("somebody@a.test")),
             (STRANGER, Kind::NoEnd),

@@ -53,6 +53,8 @@ pub enum Kind {
     Relay,
     /// It wanted to log in without TLS.
     WithoutTls,
+    /// It went away without TLS and without a login, as clients do that are offered none.
+    GaveUp,
     /// The login of this user was refused.
     Login(String),
     /// It began to send a message, and its end never came.

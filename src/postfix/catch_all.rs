@@ -1,15 +1,16 @@
 //! `MAILROOM_CATCH_ALL`: mail for anybody is kept in one mailbox, and none leaves.
 //!
 //! Two measures, of which each would be enough. Every route leads to virtual(8), for which all recipients have that mailbox;
-//! the recipient stays what it was (`X-Original-To`, `Delivered-To`). And every delivery agent of master.cf is virtual(8): what
-//! a filter, a table or a drop-in file may still ask for, there is no program that could send mail elsewhere.
+//! the recipient stays what it was (`X-Original-To`, `Delivered-To`). And every program of master.cf that is not known to
+//! deliver nothing is virtual(8): what a filter, a table or a drop-in file may still ask for, there is no program that could
+//! send mail elsewhere, or lose it.
 //!
 //! Who may send, and as whom, is decided as ever, and so are aliases: an application meets what it would meet without this.
 
 use std::collections::BTreeSet;
 
 use super::main_cf::Given;
-use super::master_cf::Service;
+use super::master_cf::{PROCESS_LIMIT, Service};
 use super::master_settings::Change;
 use super::settings::Settings;
 use crate::accounts::Account;
@@ -20,7 +21,7 @@ use crate::site::{CATCH_ALL, Site};
 const ROUTES: [&str; 3] = ["default_transport", "local_transport", "relay_transport"];
 
 /// What would lead mail elsewhere or refuse a recipient; empty unless it is set.
-const LEFT_OUT: [&str; 11] = [
+const LEFT_OUT: [&str; 13] = [
     "content_filter",
     "relay_recipient_maps",
     "relayhost",
@@ -32,10 +33,41 @@ const LEFT_OUT: [&str; 11] = [
     "smtpd_proxy_filter",
     "transport_maps",
     "virtual_alias_domains",
+    "virtual_mailbox_maps",
+    "virtual_transport",
 ];
 
-/// The programs that deliver to other servers, commands or system users.
-const AGENTS: [&str; 4] = ["lmtp", "local", "pipe", "smtp"];
+/// The programs that deliver nothing. A command of spawn(8) is asked by smtpd(8), for a policy; it could not read a message
+/// that qmgr(8) named to it.
+const STAY: [&str; 20] = [
+    "anvil",
+    "bounce",
+    "cleanup",
+    "dnsblog",
+    "flush",
+    "oqmgr",
+    "pickup",
+    "postlogd",
+    "postscreen",
+    "proxymap",
+    "qmgr",
+    "qmqpd",
+    "scache",
+    "showq",
+    "smtpd",
+    "spawn",
+    "tlsmgr",
+    "tlsproxy",
+    "trivial-rewrite",
+    "verify",
+];
+
+/// Services of error(8), by which qmgr(8) returns or defers what cannot be delivered.
+const RETURNS: [&str; 2] = ["error", "retry"];
+
+/// Local parts that qmgr(8) throws mail for away, where the domain is an address of this server (qmgr_message.c in Postfix's
+/// sources): one that no sender uses.
+const THROWN_AWAY: &str = "mailroom-double-bounce";
 
 /// What keeps all mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +111,9 @@ impl CatchAll {
         });
         for service in &mut settings.services {
             let origin = service.origins.first().cloned().unwrap_or_default();
+            if !stays(service) {
+                leave_out(&origin, &service.program);
+            }
             service.options.retain(|(name, value)| {
                 let stays = !is_left_out(name);
                 if !stays {
@@ -91,6 +126,8 @@ impl CatchAll {
         for name in ROUTES {
             settings.parameters.insert(name.to_owned(), given("virtual"));
         }
+        let sender = "double_bounce_sender".to_owned();
+        settings.parameters.entry(sender).or_insert_with(|| given(THROWN_AWAY));
         if domains.len() > site.domains().count() {
             let domains = given(&domains.join(", "));
             settings
@@ -131,17 +168,29 @@ fn given(value: &str) -> Given {
     }
 }
 
-/// Makes every delivery agent virtual(8), which needs root's rights (master(5), "unprivileged").
-pub(super) fn keep_in(services: &mut [Service]) {
-    for service in services
-        .iter_mut()
-        .filter(|service| AGENTS.contains(&service.program.as_str()))
-    {
+/// Makes every program that may deliver virtual(8), as the template has it: which needs root's rights (master(5),
+/// "unprivileged"), and is asked by its private socket. Nothing but a socket can be such a service.
+pub(super) fn keep_in(services: &mut Vec<Service>) {
+    services.retain(|service| stays(service) || service.kind == "unix");
+    for service in services.iter_mut().filter(|service| !stays(service)) {
+        let before = service.clone();
+        let limit = std::mem::take(&mut service.fields[PROCESS_LIMIT]);
+        service.fields = ["-".into(), "n".into(), "n".into(), "-".into(), limit];
         "virtual".clone_into(&mut service.program);
-        "n".clone_into(&mut service.fields[1]);
         service.options.clear();
         service.arguments.clear();
-        service.origins.push(CATCH_ALL.to_owned());
+        if *service != before {
+            service.origins.push(CATCH_ALL.to_owned());
+        }
+    }
+}
+
+/// Whether a service is left as it is. A listener of spawn(8) would hand a client's mail to a command.
+fn stays(service: &Service) -> bool {
+    match service.program.as_str() {
+        "error" => RETURNS.contains(&service.name.as_str()),
+        "spawn" => service.kind == "unix",
+        program => STAY.contains(&program),
     }
 }
 
@@ -226,23 +275,43 @@ mod tests {
     }
 
     #[test]
-    fn no_program_is_left_that_could_send() {
-        let own =
-            "out unix - - n - - smtp -o syslog_name=x\nhook unix - n n - - pipe flags=R user=nobody argv=/bin/sh\n";
-        let (settings, _, site) = applied(&[], own);
+    fn no_program_is_left_that_could_send_or_lose_mail() {
+        let own = "out unix - - n - - smtp -o syslog_name=x\nhook unix - n n - - pipe flags=R user=nobody argv=/bin/sh\n\
+            path unix - - n - - ./smtp\nvirtual unix n - y - 3 discard\nclosed unix - - n - - error\n\
+            policy unix - n n - 0 spawn user=nobody argv=/p\n2525 inet n n n - 0 spawn user=nobody argv=/p\n\
+            2424 inet n - n - - lmtp\n10025 inet n - n - - smtpd -o virtual_transport=error\n";
+        let (settings, kept, site) = applied(&[], own);
         let services = files::services(&settings, &site).unwrap();
-        assert!(
-            services
-                .iter()
-                .all(|service| !AGENTS.contains(&service.program.as_str()))
-        );
-        for name in ["smtp", "relay", "lmtp", "local", "out", "hook"] {
-            let service = services.iter().find(|service| service.is(name, "unix")).unwrap();
-            assert_eq!((service.program.as_str(), service.fields[1].as_str()), ("virtual", "n"));
+        let find = |name: &str, kind: &str| services.iter().find(|service| service.is(name, kind));
+        for name in [
+            "smtp", "relay", "lmtp", "local", "discard", "virtual", "out", "hook", "path", "closed",
+        ] {
+            let service = find(name, "unix").unwrap();
+            assert_eq!(service.program, "virtual");
+            assert_eq!(service.fields[..4], ["-", "n", "n", "-"], "{service}");
             assert!(service.options.is_empty() && service.arguments.is_empty(), "{service}");
         }
+        assert_eq!(find("virtual", "unix").unwrap().fields[4], "3");
+        for (name, program) in [
+            ("error", "error"),
+            ("retry", "error"),
+            ("policy", "spawn"),
+            ("bounce", "bounce"),
+        ] {
+            assert_eq!(find(name, "unix").unwrap().program, program);
+        }
+        assert!(find("2525", "inet").is_none() && find("2424", "inet").is_none());
+        assert!(find("10025", "inet").unwrap().options.is_empty());
+        for line in [1, 2, 3, 4, 5, 7, 8, 9] {
+            assert!(
+                kept.note().contains(&format!("/x.cf:{line}")),
+                "{line}: {}",
+                kept.note()
+            );
+        }
+        assert!(!kept.note().contains("/x.cf:6"), "{}", kept.note());
         let listener = |service: &&Service| service.is("smtp", "inet");
-        let (before, after) = (master_cf::services(), services);
-        assert_eq!(before.iter().find(listener), after.iter().find(listener));
+        let before = master_cf::services();
+        assert_eq!(before.iter().find(listener), services.iter().find(listener));
     }
 }

@@ -3,13 +3,18 @@
 
 use ipnet::IpNet;
 
+use super::destinations;
 use super::drop_ins;
-use super::master_settings::{Change, OPTIONAL};
+use super::master_cf;
+use super::master_settings::{Change, OPTIONAL, applied};
+use super::open_tables;
+use super::parameters::split_words;
 use super::restrictions::{Outcome, services};
 use super::settings::Settings;
 use crate::report::Mistake;
 use crate::settings::Values;
 use crate::site::Site;
+use crate::values::nearest;
 use crate::values::network::{self, Networks};
 use crate::values::words;
 
@@ -32,6 +37,10 @@ pub(super) fn all(settings: &Settings, site: &Site, values: &Values) -> Vec<Mist
         restrictions,
         relay_login,
         public_networks,
+        open_lists,
+        proxy_protocol,
+        service_names,
+        transports,
         listeners,
         delimiters,
     ];
@@ -120,11 +129,13 @@ fn restrictions(whole: &Whole) -> Wrong {
     let mut wrong = Wrong::new();
     for scope in services(whole.settings, &["smtpd"]) {
         let lists = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions"].map(|list| scope.words(list, 0));
-        let outcomes = lists.each_ref().map(|(words, _)| scope.outcome(words, 0));
+        let outcomes = lists
+            .each_ref()
+            .map(|(words, _)| scope.outcome(words, &whole.site.own_networks, 0));
         let is_open = !outcomes.contains(&Outcome::Refused) && outcomes.contains(&Outcome::Admitted);
         let reason = if is_open && !allowed {
-            "lets everybody relay through this server: put reject_unauth_destination before permit, or set \
-             MAILROOM_ALLOW_OPEN_RELAY=yes"
+            "lets everybody relay through this server: put reject_unauth_destination before permit and before a table that \
+             answers OK to everybody, or set MAILROOM_ALLOW_OPEN_RELAY=yes"
         } else if !lists.iter().any(|(words, _)| scope.closes(words, 0)) {
             "lets nobody in and nobody out: Postfix wants reject_unauth_destination, reject or defer in it, and not \
              behind permit"
@@ -187,6 +198,165 @@ fn public_networks(whole: &Whole) -> Wrong {
         Some((service.origins.first()?.clone(), reason(net)))
     });
     in_main_cf.into_iter().chain(options).collect()
+}
+
+/// Lists of which no stranger may be a part, and what a stranger could do.
+const CLOSED: [(&str, &str); 5] = [
+    (
+        "relay_domains",
+        "strangers could relay to all domains there: name the domains that this server relays to",
+    ),
+    (
+        "relay_clientcerts",
+        "strangers could relay with a certificate of their own: name fingerprints",
+    ),
+    (
+        "permit_mx_backup_networks",
+        "strangers could relay to domains of their own: name the networks of the servers whose backup this is",
+    ),
+    (
+        "smtpd_authorized_xclient_hosts",
+        "strangers could say that they have a trusted address: name private networks or single addresses",
+    ),
+    (
+        "smtpd_authorized_xforward_hosts",
+        "strangers could say in the log that they have another address: name private networks or single addresses",
+    ),
+];
+
+/// Of every smtpd. A restriction that asks one of them need not be set now.
+fn open_lists(whole: &Whole) -> Wrong {
+    if whole.site.allow_open_relay {
+        return Wrong::new();
+    }
+    let mut wrong = Wrong::new();
+    for scope in services(whole.settings, &["smtpd"]) {
+        for (list, reason) in CLOSED {
+            let (words, setters) = scope.words(list, 0);
+            let mut words = words.iter();
+            let open = words.find(|word| open_tables::with_strangers(word, &whole.site.own_networks));
+            let Some((open, setter)) = open.zip(setters.into_iter().next()) else {
+                continue;
+            };
+            let reason = format!("{open} in {list} holds strangers: {reason}, or set MAILROOM_ALLOW_OPEN_RELAY=yes");
+            wrong.push((setter, reason));
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    wrong
+}
+
+/// Who reaches the port would name the address that counts, and a client without the protocol is not answered.
+fn proxy_protocol(whole: &Whole) -> Wrong {
+    let mut wrong = Wrong::new();
+    for scope in services(whole.settings, &["smtpd", "postscreen"]) {
+        let parameter = format!("{}_upstream_proxy_protocol", scope.service.program);
+        if let (value, Some(setter)) = scope.value(&parameter)
+            && !value.is_empty()
+        {
+            let reason = format!(
+                "{parameter}={value} is not supported: strangers who reach the port could say that they have a trusted \
+                 address, and health checks would fail; leave it empty, and let the proxy pass addresses on by routing"
+            );
+            wrong.push((setter, reason));
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    wrong
+}
+
+/// Parameters that name a service, and its program (postconf(5)).
+const SERVICE_NAMES: [(&str, &str); 18] = [
+    ("address_verify_service_name", "verify"),
+    ("bounce_service_name", "bounce"),
+    ("cleanup_service_name", "cleanup"),
+    ("connection_cache_service_name", "scache"),
+    ("defer_service_name", "bounce"),
+    ("dnsblog_service_name", "dnsblog"),
+    ("error_service_name", "error"),
+    ("flush_service_name", "flush"),
+    ("pickup_service_name", "pickup"),
+    ("postlog_service_name", "postlogd"),
+    ("proxymap_service_name", "proxymap"),
+    ("proxywrite_service_name", "proxymap"),
+    ("queue_service_name", "qmgr"),
+    ("rewrite_service_name", "trivial-rewrite"),
+    ("showq_service_name", "showq"),
+    ("tlsmgr_service_name", "tlsmgr"),
+    ("tlsproxy_service_name", "tlsproxy"),
+    ("trace_service_name", "bounce"),
+];
+
+/// Mail is refused, waits for ever or is lost where such a name is another program's, or nobody's.
+fn service_names(whole: &Whole) -> Wrong {
+    let services = applied(master_cf::services(), &whole.settings.master, &whole.settings.services);
+    let wrong = |(origin, name, value): (&str, &str, &str)| {
+        let (_, program) = SERVICE_NAMES.iter().find(|(parameter, _)| *parameter == name)?;
+        let is_there = services
+            .iter()
+            .any(|service| service.name == value && service.program == *program && service.kind != "inet");
+        let names: Vec<&str> = services
+            .iter()
+            .filter(|service| service.program == *program)
+            .map(|service| service.name.as_str())
+            .collect();
+        let must = match names.as_slice() {
+            [] => format!("there is none of {program} in master.cf"),
+            names => format!("must be {}, which is {program}", names.join(" or ")),
+        };
+        (!is_there && !value.contains('$')).then(|| (origin.to_owned(), format!("names no such service: {must}")))
+    };
+    given(whole.settings).filter_map(wrong).collect()
+}
+
+/// Mail for a transport that is no service of master.cf waits for ever.
+fn transports(whole: &Whole) -> Wrong {
+    let services = applied(master_cf::services(), &whole.settings.master, &whole.settings.services);
+    let wrong = |(origin, name, value): (&str, &str, &str)| {
+        let transport = value.split(':').next().filter(|transport| !transport.is_empty())?;
+        let is_one = destinations::TRANSPORTS.contains(&name) && !value.contains('$');
+        let is_there = services.iter().any(|service| service.is(transport, "unix"));
+        let names = services.iter().filter(|service| service.kind == "unix");
+        let nearest = nearest(transport, names.map(|service| service.name.as_str()))
+            .map(|nearest| format!("; did you mean {nearest}?"))
+            .unwrap_or_default();
+        (is_one && !is_there).then(|| {
+            let reason = format!("{transport} is no service of master.cf: its mail would wait for ever{nearest}");
+            (origin.to_owned(), reason)
+        })
+    };
+    given(whole.settings).filter_map(wrong).collect()
+}
+
+/// A warning where mail for accounts waits until `postqueue -f`.
+pub(super) fn waits_for_flush(settings: &Settings) -> Option<String> {
+    let given = settings.parameters.get("defer_transports")?;
+    let holds = split_words(&given.value).iter().any(|word| word == "virtual");
+    holds.then(|| {
+        format!(
+            "Warning: {} holds virtual, which delivers to the mailboxes: all mail for accounts waits in the queue until \
+             postqueue -f",
+            given.variable
+        )
+    })
+}
+
+/// All that is set, in main.cf and by `-o`: the origin, the parameter and its value.
+fn given(settings: &Settings) -> impl Iterator<Item = (&str, &str, &str)> {
+    let parameters = settings.parameters.iter().filter(|(_, given)| given.explicit);
+    let parameters = parameters.map(|(name, given)| (&*given.variable, &**name, &*given.value));
+    let options = settings.master.iter().filter_map(|setting| match &setting.change {
+        Change::Option(name, value) => Some((&*setting.variable, &**name, &**value)),
+        _ => None,
+    });
+    let of_files = settings.services.iter().flat_map(|service| {
+        let origin = service.origins.first().map_or("", String::as_str);
+        let options = service.options.iter();
+        options.map(move |(name, value)| (origin, &**name, &**value))
+    });
+    parameters.chain(options).chain(of_files)
 }
 
 /// Both daemons and a pattern of ours hold them, and an address has to be left.

@@ -17,7 +17,7 @@ use crate::values::relay_host::{self, RelayHost};
 const HOSTS: [&str; 2] = ["relayhost", "smtp_fallback_relay"];
 
 /// Parameters that hold `transport:nexthop`.
-const TRANSPORTS: [&str; 5] = [
+pub(super) const TRANSPORTS: [&str; 5] = [
     "address_verify_default_transport",
     "address_verify_relay_transport",
     "content_filter",

@@ -3,7 +3,8 @@
 use super::Configuration;
 use super::drop_ins;
 use super::master_settings;
-use super::parameters::Parameters;
+use super::parameters::{self, Parameters};
+use super::peers;
 use super::settings::Settings;
 use super::variables::{self, MAIN_CF_D, MASTER, MASTER_CF_D, PARAMETER};
 use crate::daemon::{Configured, Grammar};
@@ -26,6 +27,19 @@ impl Names for Known {
             _ => self.0.find(rest).is_some(),
         };
         if is_known { Knowledge::Yes } else { Knowledge::No }
+    }
+
+    fn meant_by(&self, rest: &str) -> Option<String> {
+        let in_table = || {
+            let mut names = variables::of_main_cf().map(|variable| variable.name);
+            names.find(|name| name.strip_prefix(PARAMETER) == Some(rest))
+        };
+        let in_main_cf = || {
+            let parameter = self.0.find(rest)?;
+            parameters::may_be_set(parameter).then(|| format!("{PARAMETER}{rest}"))
+        };
+        let known = peers::ours(rest).or_else(in_table).map(str::to_owned);
+        known.or_else(in_main_cf)
     }
 
     fn drop_in_directories(&self) -> &'static [&'static str] {

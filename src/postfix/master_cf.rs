@@ -188,8 +188,13 @@ fn service(line: &str) -> Result<Service, String> {
     };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        if word == "-o" {
-            let (name, value) = option(words.next().map_or("", String::as_str))?;
+        if let Some(behind) = option_of(word) {
+            let text = if behind.is_empty() {
+                words.next().map_or("", String::as_str)
+            } else {
+                behind
+            };
+            let (name, value) = option(text)?;
             service.set_option(&name, &value);
             continue;
         }
@@ -200,6 +205,11 @@ fn service(line: &str) -> Result<Service, String> {
         }
     }
     Ok(service)
+}
+
+/// What stands behind the `o` of `-o`, of `-oname=value` and of `-vo`: getopt(3) takes them for the same.
+fn option_of(word: &str) -> Option<&str> {
+    word.strip_prefix('-')?.trim_start_matches(['v', 'D']).strip_prefix('o')
 }
 
 /// What stands behind `-o`: `name=value`, or `{ name = value }`.
@@ -274,6 +284,15 @@ mod tests {
             "{written}"
         );
         assert_eq!(&parse(&written).unwrap()[0], service);
+    }
+
+    #[test]
+    fn options_as_getopt_reads_them() {
+        for written in ["-o a=b", "-oa=b", "-vo a=b", "-vvoa=b"] {
+            let service = &parse(&format!("x unix - - n - - smtp {written}\n")).unwrap()[0];
+            assert_eq!(service.options, [("a".into(), "b".into())], "{written}");
+            assert!(service.arguments.is_empty(), "{written}");
+        }
     }
 
     #[test]

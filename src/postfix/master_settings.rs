@@ -56,6 +56,9 @@ impl Change {
 /// Services that may be switched off: the listeners. Nothing works without the others.
 pub(super) const OPTIONAL: [&str; 3] = ["smtp_inet", "submission_inet", "submissions_inet"];
 
+/// Dovecot's listeners, each before one whose name it begins with.
+const DOVECOTS: [&str; 4] = ["imaps", "imap", "pop3s", "pop3"];
+
 /// Reads one variable; `rest` is its name behind `MAILROOM_MASTER_`.
 /// Nothing comes of one that is empty and cannot be, for compose files pass `${UNSET}` on so, nor of one that `is_written`
 /// anyway though Mailroom decides it.
@@ -137,6 +140,19 @@ fn change_service(service: &mut Service, setting: &MasterSetting) {
 }
 
 fn no_service(rest: &str) -> String {
+    let is_dovecots = |name: &&&str| {
+        rest.strip_prefix(**name)
+            .is_some_and(|end| end.is_empty() || end.starts_with('_'))
+    };
+    if let Some(name) = DOVECOTS.iter().find(is_dovecots) {
+        let protocol = &name[..4];
+        return format!(
+            "names no service of master.cf: IMAP and POP3 are Dovecot's; do not publish the port, or switch its listener off: \
+             DOVECOT_SERVICE__{}_LOGIN__INET_LISTENER__{}__PORT=0",
+            protocol.to_ascii_uppercase(),
+            name.to_ascii_uppercase()
+        );
+    }
     let names: Vec<String> = services().iter().map(Service::variable).collect();
     let begins = |name: &str| rest.get(..name.len()).unwrap_or(rest).to_owned();
     let nearest = names

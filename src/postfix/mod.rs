@@ -19,6 +19,7 @@ mod lookups;
 mod main_cf;
 mod master_cf;
 mod master_settings;
+mod open_tables;
 mod own_services;
 mod parameters;
 mod paths;
@@ -202,7 +203,9 @@ impl Configured for Configuration {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
         let kept = self.catch_all.iter().map(CatchAll::note);
         let notes = shadowed.into_iter().chain(relay::notes(&self.settings));
-        notes.chain(limits::notes(&self.settings)).chain(kept).collect()
+        let waiting = checks::waits_for_flush(&self.settings);
+        let notes = notes.chain(limits::notes(&self.settings)).chain(waiting);
+        notes.chain(kept).collect()
     }
 
     /// smtpd(8) asks for one and a half times the message limit (queue_minfree in postconf(5)); postdrop(1) has a setgid bit.
@@ -247,7 +250,7 @@ impl Configured for Configuration {
                 probe: Probe::Greeting(greeting),
             })
             .collect();
-        let service = service::service(basis.environment, &probes, &plan, &services);
+        let service = service::service(basis.environment, &probes, &plan, &services, self.catch_all.is_some());
         if service.is_some() {
             probes.extend(probes::inner(&self.settings));
         }

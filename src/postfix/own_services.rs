@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::User;
 
-use super::master_cf::Service;
+use super::master_cf::{self, Service};
 use crate::report::Mistake;
 use crate::values::nearest;
 
@@ -26,6 +26,7 @@ pub(super) fn wrong(services: &[Service]) -> Vec<Mistake> {
         let shown = format!("{} {} {}", service.name, service.kind, service.program);
         let reasons = program(&service.program)
             .into_iter()
+            .chain(needed(service))
             .chain(port(service))
             .chain(command(service));
         reasons
@@ -35,7 +36,51 @@ pub(super) fn wrong(services: &[Service]) -> Vec<Mistake> {
     .collect()
 }
 
+/// Services of which Postfix's other programs ask what one program alone answers; their names are in main.cf (postconf(5),
+/// `*_service_name`), and `virtual` is where mail for accounts goes.
+const NEEDED: [&str; 17] = [
+    "anvil",
+    "bounce",
+    "cleanup",
+    "defer",
+    "error",
+    "flush",
+    "pickup",
+    "proxymap",
+    "proxywrite",
+    "qmgr",
+    "retry",
+    "rewrite",
+    "showq",
+    "tlsmgr",
+    "trace",
+    "verify",
+    "virtual",
+];
+
+/// A service that others need may be changed, and stays the same program.
+fn needed(service: &Service) -> Option<String> {
+    let of_template = master_cf::services()
+        .into_iter()
+        .find(|other| other.is(&service.name, &service.kind))
+        .filter(|other| NEEDED.contains(&other.name.as_str()))?;
+    let is_right = service.program == of_template.program
+        || (service.name.as_str(), service.program.as_str()) == ("qmgr", "oqmgr");
+    (!is_right).then(|| {
+        format!(
+            "{} has to be {}: mail is lost or stays in the queue with another program; give the service another name",
+            service.name, of_template.program
+        )
+    })
+}
+
+/// master(8) would take a path, too, and this image's checks would not know the program by it.
 fn program(name: &str) -> Option<String> {
+    if name.contains('/') {
+        return Some(format!(
+            "{name} must be the name of a program in {PROGRAMS}, without a path"
+        ));
+    }
     if is_program(&Path::new(PROGRAMS).join(name)) {
         return None;
     }
@@ -133,5 +178,40 @@ mod tests {
         assert!(said("user=root argv=/bin/sh").is_some_and(|said| said.contains("rights")));
         assert!(said("user=nobody argv=/nope").is_some_and(|said| said.contains("no such program")));
         assert_eq!(said("flags=R user=nobody:nogroup argv=/bin/sh -c x"), None);
+    }
+
+    #[test]
+    fn programs_have_names() {
+        for path in ["./smtp", "../sbin/smtp", "/usr/lib/postfix/sbin/smtp"] {
+            assert!(
+                program(path).is_some_and(|said| said.contains("without a path")),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn services_that_others_need_stay_what_they_are() {
+        let said = |line: &str| needed(&parse(line).unwrap()[0]);
+        for (name, program, right) in [
+            ("virtual", "discard", "virtual"),
+            ("cleanup", "smtp", "cleanup"),
+            ("retry", "discard", "error"),
+            ("rewrite", "virtual", "trivial-rewrite"),
+        ] {
+            let reason = said(&format!("{name} unix - - n - - {program}\n"));
+            assert!(
+                reason.is_some_and(|said| said.contains(&format!("has to be {right}"))),
+                "{name}"
+            );
+            assert_eq!(said(&format!("{name} unix - - n - 1 {right}\n")), None);
+        }
+        for line in [
+            "smtp unix - - n - - discard\n",
+            "qmgr unix n - n 300 1 oqmgr\n",
+            "out unix - - n - - smtp\n",
+        ] {
+            assert_eq!(said(line), None, "{line}");
+        }
     }
 }

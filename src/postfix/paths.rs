@@ -67,7 +67,7 @@ pub(super) fn wrong(name: &str, value: &str) -> Option<String> {
     }
     if LISTS.contains(&name) {
         let mut files = plain_files(value);
-        return files.find_map(|path| at(Wanted::List, path));
+        return files.find_map(|path| at(Wanted::List, &path));
     }
     let (_, wanted) = BY_END.iter().find(|(end, _)| name.ends_with(end))?;
     match wanted {

@@ -85,7 +85,36 @@ pub(super) fn notes(settings: &Settings) -> Vec<String> {
         "POSTFIX_SMTP_TLS_SECURITY_LEVEL: encrypt does not ask who the relay host is before it gets the password; secure does"
             .to_owned()
     });
-    wrapped.into_iter().chain(unverified).collect()
+    let notes = [wrapped, unverified, without_tls(settings), without_brackets(settings)];
+    notes.into_iter().flatten().collect()
+}
+
+/// A password is not sent without TLS, unless the user says so.
+fn without_tls(settings: &Settings) -> Option<String> {
+    let level = settings.parameters.get(LEVEL).filter(|level| level.value == "none")?;
+    let options = settings.parameters.get("smtp_sasl_security_options");
+    let holds_back = options.is_none_or(|options| options.value.contains("noplaintext"));
+    (settings.relay_login() && holds_back).then(|| {
+        format!(
+            "Warning: {}=none leaves out TLS, and without it the password is not sent (PLAIN, LOGIN): where the relay host \
+             offers nothing else, all mail waits; set secure, or, where the way to it is safe, \
+             POSTFIX_SMTP_SASL_SECURITY_OPTIONS=noanonymous",
+            level.variable
+        )
+    })
+}
+
+/// A name with a port is nearly always meant as the host itself.
+fn without_brackets(settings: &Settings) -> Option<String> {
+    let (given, hosts) = hosts(settings)?;
+    let host = hosts.iter().find(|host| host.port.is_some() && !host.in_brackets)?;
+    let port = host.port.as_deref().unwrap_or_default();
+    Some(format!(
+        "{}: {} has no brackets: mail goes to the hosts in the MX records of {}, if it has any; the host itself is [{2}]:{port}",
+        given.variable,
+        host.text(),
+        host.name
+    ))
 }
 
 /// Why mail for the own domain does not go on to the relay host, where there is one.
@@ -148,6 +177,25 @@ mod tests {
                 .unwrap_err()
                 .contains("mixes")
         );
+    }
+
+    #[test]
+    fn what_deserves_a_thought() {
+        let said = |pairs: &[(&str, &str)]| notes(&read(pairs).unwrap());
+        let host = ("POSTFIX_RELAYHOST", "[sink]:587");
+        assert!(said(&[host]).is_empty());
+        let note = said(&[("POSTFIX_RELAYHOST", "smtp.example.org:587")]).remove(0);
+        assert!(note.ends_with("the host itself is [smtp.example.org]:587"), "{note}");
+        assert!(said(&[("POSTFIX_RELAYHOST", "example.org")]).is_empty());
+        let login = ("MAILROOM_RELAYHOST_USERNAME", "me");
+        let password = ("MAILROOM_RELAYHOST_PASSWORD", "hunter22");
+        let level = ("POSTFIX_SMTP_TLS_SECURITY_LEVEL", "none");
+        let note = said(&[host, login, password, level]).remove(0);
+        assert!(
+            note.starts_with("Warning: POSTFIX_SMTP_TLS_SECURITY_LEVEL=none"),
+            "{note}"
+        );
+        assert!(said(&[host, level]).is_empty());
     }
 
     #[test]

@@ -91,6 +91,20 @@ const WITH_TABLE: &[&str] = &[
     "check_sender_ns_access",
 ];
 
+/// Those whose OK is for who has a certificate or a login.
+const WITH_PROOF: [&str; 3] = ["check_ccert_access", "check_etrn_access", "check_sasl_access"];
+
+/// Whether a table stands behind a restriction.
+pub(super) fn has_table(name: &str) -> bool {
+    WITH_TABLE.contains(&name)
+}
+
+/// Whether the OK of its table is for strangers, too: that of a name server or a mail exchanger is not taken (postconf(5)).
+pub(super) fn asks_of_strangers(name: &str) -> bool {
+    let ends = ["_a_access", "_mx_access", "_ns_access"];
+    has_table(name) && !WITH_PROOF.contains(&name) && !ends.iter().any(|end| name.ends_with(end))
+}
+
 /// Those behind which a word stands, and what it is.
 const WITH_WORD: &[(&str, &str)] = &[
     ("permit_dnswl_client", "a domain"),
@@ -118,8 +132,7 @@ pub(super) fn wrong(words: &[String], classes: &[String], known: &Parameters) ->
         } else if name == POLICY {
             server(word, words.next())
         } else if let Some((_, what)) = WITH_WORD.iter().find(|(with, _)| *with == name) {
-            let is_missing = words.next().is_none();
-            is_missing.then(|| format!("{word} needs {what} behind it"))
+            behind(word, what, words.next())
         } else if ALONE.contains(&name) || classes.contains(word) || is_open(word) {
             None
         } else if word.contains(':') {
@@ -147,6 +160,16 @@ fn table(restriction: &str, word: Option<&String>, known: &Parameters) -> Option
             "{restriction} needs a table behind it, as type:name; {word} has no type"
         )),
         None => Some(format!("{restriction} needs a table behind it, as type:name")),
+    }
+}
+
+fn behind(restriction: &str, what: &str, word: Option<&String>) -> Option<String> {
+    match word {
+        Some(word) if word.contains(['<', '>']) => Some(format!(
+            "{restriction} needs {what} behind it; {word} is a placeholder: write {what} in its place"
+        )),
+        Some(_) => None,
+        None => Some(format!("{restriction} needs {what} behind it")),
     }
 }
 
@@ -195,6 +218,7 @@ mod tests {
             ("check_policy_service foo", "inet:host:port"),
             ("check_policy_service", "inet:host:port"),
             ("reject_rbl_client", "needs a domain"),
+            ("reject_rbl_client <list>", "<list> is a placeholder: write a domain"),
             ("foo:/x", "foo: is not a type of tables"),
         ] {
             assert!(said(list).contains(reason), "{list}: {}", said(list));

@@ -1,12 +1,14 @@
 //! What Postfix makes of lists of restrictions: whether a stranger's mail for a stranger is admitted, and whether smtpd(8)
-//! finds in them what it insists on. Tables may decide as well: they are not looked into.
+//! finds in them what it insists on. Tables may decide as well: of them is seen alone what they answer to everybody.
 
 use super::main_cf;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, applied};
+use super::open_tables;
 use super::parameters::split_words;
 use super::restriction_words::{self, LISTS};
 use super::settings::Settings;
+use crate::values::network::OwnNetworks;
 
 /// The variable that sets a parameter.
 fn variable_of(settings: &Settings, parameter: &str) -> Option<String> {
@@ -115,15 +117,20 @@ impl Scope<'_> {
         false
     }
 
-    /// What becomes of a stranger's mail for a stranger. Tables may decide as well: they are not looked into.
-    pub(super) fn outcome(&self, words: &[String], depth: usize) -> Outcome {
-        let mut only_warns = false;
-        for word in words {
-            let word = word.to_ascii_lowercase();
-            let outcome = match self.class(&word, depth) {
-                Some(class) => self.outcome(&class, depth + 1),
-                None if word == "permit" => Outcome::Admitted,
-                None if is_closing(&word) => Outcome::Refused,
+    /// What becomes of a stranger's mail for a stranger. `own` are networks that count as private.
+    pub(super) fn outcome(&self, words: &[String], own: &OwnNetworks, depth: usize) -> Outcome {
+        let (mut words, mut only_warns) = (words.iter(), false);
+        while let Some(word) = words.next() {
+            let lower = word.to_ascii_lowercase();
+            let outcome = match self.class(&lower, depth) {
+                Some(class) => self.outcome(&class, own, depth + 1),
+                None if lower == "permit" => Outcome::Admitted,
+                None if is_closing(&lower) => Outcome::Refused,
+                None if restriction_words::has_table(&lower) => {
+                    let table = words.next().filter(|_| restriction_words::asks_of_strangers(&lower));
+                    self.outcome_of_table(table.map_or("", String::as_str), own, depth)
+                }
+                None if lower.contains(':') => self.outcome_of_table(word, own, depth),
                 None => Outcome::Undecided,
             };
             match outcome {
@@ -131,9 +138,28 @@ impl Scope<'_> {
                 Outcome::Refused if only_warns => {}
                 decided => return decided,
             }
-            only_warns = word == "warn_if_reject";
+            only_warns = lower == "warn_if_reject";
         }
         Outcome::Undecided
+    }
+
+    /// Of an access table (access(5)): the first word of an answer is an action, a number for OK, or a restriction.
+    fn outcome_of_table(&self, table: &str, own: &OwnNetworks, depth: usize) -> Outcome {
+        let admits = |answer: &String| {
+            let words = split_words(answer);
+            let Some(action) = words.first().map(|word| word.to_ascii_uppercase()) else {
+                return false;
+            };
+            let is_number = action.bytes().all(|byte| byte.is_ascii_digit());
+            let is_code = action.len() == 3 && action.starts_with(['4', '5']);
+            let is_admitted = ["OK", "RELAY"].contains(&&*action) || (is_number && !is_code);
+            is_admitted || (depth < DEPTH && self.outcome(&words, own, depth + 1) == Outcome::Admitted)
+        };
+        if open_tables::answers(table, own).iter().any(admits) {
+            Outcome::Admitted
+        } else {
+            Outcome::Undecided
+        }
     }
 }
 

@@ -18,6 +18,9 @@ const MASTER: &str = "/usr/lib/postfix/sbin/master";
 /// Repairs the queue.
 const POSTSUPER: &str = "/usr/sbin/postsuper";
 
+/// Files what waits anew (postsuper(1)).
+const REQUEUE: [&str; 6] = [POSTSUPER, "-r", "ALL", "incoming", "active", "deferred"];
+
 /// A file in a queue is a message when it has these bits; before, it is being written (mail_queue.h in Postfix's sources).
 const FINISHED: u32 = 0o700;
 
@@ -27,12 +30,16 @@ const FINISHED: u32 = 0o700;
 ///
 /// It starts once Dovecot's login socket answers: an early client on port 465 would have its service throttled.
 ///
+/// Where all mail is kept (`keeps_all`), what waits in the queue goes through cleanup(8) again: it was filed for routes and
+/// filters that there are no more. What is on hold stays there.
+///
 /// Nothing where no listener is on.
 pub(super) fn service(
     environment: &[(String, String)],
     named: &[Named],
     plan: &Plan,
     services: &[master_cf::Service],
+    keeps_all: bool,
 ) -> Option<Service> {
     let first = named.first()?.probe.clone();
     let tables = plan.referenced.iter().map(|(path, _)| path.clone());
@@ -44,10 +51,13 @@ pub(super) fn service(
         needs: vec![AUTH_SOCKET.into()],
         provides: Vec::new(),
         stale_files: Vec::new(),
-        preparations: vec![
+        preparations: [
             Preparation::Call(leftovers::remove),
             Preparation::Run(vec![POSTSUPER.to_owned()]),
-        ],
+        ]
+        .into_iter()
+        .chain(keeps_all.then(|| Preparation::Run(REQUEUE.map(str::to_owned).into())))
+        .collect(),
         ready: Readiness::Answers(first),
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",

@@ -166,6 +166,184 @@ fn the_tables_variables_in_any_case() {
     assert_eq!(report.0[0].variable, "POSTFIX_mynetworks", "as the user wrote it");
 }
 
+/// A Postfix with what opens and closes a server.
+fn guarded() -> Parameters {
+    let parameters = "smtpd_relay_restrictions = \nsmtpd_recipient_restrictions =\nrelay_domains =\nrelay_clientcerts =\n\
+        permit_mx_backup_networks =\nsmtpd_authorized_xclient_hosts =\nsmtpd_authorized_xforward_hosts =\n\
+        smtpd_upstream_proxy_protocol =\nqueue_service_name = qmgr\ncleanup_service_name = cleanup\n\
+        bounce_service_name = bounce\nerror_service_name = error\nvirtual_minimum_uid = 100\ndefault_transport = smtp\n\
+        content_filter =\ndefer_transports =\nsmtpd_restriction_classes =\n";
+    Parameters::parse(parameters, "cidr\ninline\nlmdb\npcre\nregexp\nstatic\n")
+}
+
+/// The reason for which these are refused; nothing where they are not.
+fn refused(pairs: &[(&str, &str)], master_cf: &str) -> Option<String> {
+    let mut sources = sources(environment(pairs));
+    sources.master_cf = vec![DropIn {
+        path: "/x.cf".into(),
+        text: master_cf.to_owned(),
+    }];
+    let report = read_with(sources, guarded()).err()?;
+    let named = |origin: &str| origin == "/x.cf:1" || pairs.iter().any(|(name, _)| *name == origin);
+    assert!(report.0.iter().all(|mistake| named(&mistake.variable)), "{report}");
+    Some(report.0[0].reason.clone())
+}
+
+#[test]
+fn what_opens_the_relay_is_refused() {
+    const OPEN: (&str, &str) = ("MAILROOM_ALLOW_OPEN_RELAY", "yes");
+    let relay = "POSTFIX_SMTPD_RELAY_RESTRICTIONS";
+    for (name, value) in [
+        ("POSTFIX_RELAY_DOMAINS", "static:all"),
+        ("POSTFIX_RELAY_DOMAINS", "example.org com"),
+        ("POSTFIX_RELAY_DOMAINS", "pcre:{{/./ x}}"),
+        ("POSTFIX_RELAY_CLIENTCERTS", "static:x"),
+        ("POSTFIX_PERMIT_MX_BACKUP_NETWORKS", "0.0.0.0/0"),
+        ("POSTFIX_SMTPD_AUTHORIZED_XCLIENT_HOSTS", "10.0.0.0/8, 8.0.0.0/8"),
+        ("POSTFIX_SMTPD_AUTHORIZED_XCLIENT_HOSTS", "static:all"),
+        ("POSTFIX_SMTPD_AUTHORIZED_XFORWARD_HOSTS", "0.0.0.0/0"),
+        ("MAILROOM_MASTER_SMTP_INET_SMTPD_AUTHORIZED_XCLIENT_HOSTS", "[::]/0"),
+        (relay, "check_client_access static:OK, reject_unauth_destination"),
+        (relay, "check_client_access static:permit, reject_unauth_destination"),
+        (relay, "check_sender_access pcre:{{/./ OK}} reject_unauth_destination"),
+        (
+            relay,
+            "check_recipient_access regexp:{{/^/ ok}} reject_unauth_destination",
+        ),
+        (relay, "static:1, reject_unauth_destination"),
+        (
+            relay,
+            "check_client_access cidr:{{0.0.0.0/0 OK}} reject_unauth_destination",
+        ),
+        (
+            "MAILROOM_MASTER_SMTP_INET_SMTPD_RELAY_RESTRICTIONS",
+            "check_helo_access static:OK, reject",
+        ),
+    ] {
+        let reason = refused(&[(name, value)], "").unwrap_or_default();
+        assert!(
+            reason.contains("MAILROOM_ALLOW_OPEN_RELAY=yes"),
+            "{name}={value}: {reason}"
+        );
+        assert_eq!(refused(&[(name, value), OPEN], ""), None, "{name}={value}");
+    }
+    let listener = "10025 inet n - n - - smtpd -o smtpd_authorized_xclient_hosts=0.0.0.0/0\n";
+    assert!(refused(&[], listener).is_some() && refused(&[OPEN], listener).is_none());
+    for (name, value) in [
+        ("POSTFIX_RELAY_DOMAINS", "example.org lan lmdb:/nonexistent/x"),
+        (
+            "POSTFIX_SMTPD_AUTHORIZED_XCLIENT_HOSTS",
+            "10.0.0.0/8, 8.8.8.8, proxy.example.org",
+        ),
+        ("POSTFIX_PERMIT_MX_BACKUP_NETWORKS", "192.168.0.0/16"),
+        (relay, "check_client_access static:DUNNO, reject_unauth_destination"),
+        (relay, "check_client_access static:550, reject_unauth_destination"),
+        (relay, "check_sasl_access static:OK, reject_unauth_destination"),
+        (relay, "check_sender_mx_access static:OK, reject_unauth_destination"),
+        (relay, "reject_unauth_destination, check_client_access static:OK"),
+        (
+            relay,
+            "check_client_access cidr:{{10.0.0.0/8 OK}} reject_unauth_destination",
+        ),
+        (relay, "check_client_access inline:{a=OK} reject_unauth_destination"),
+    ] {
+        let reason = refused(&[(name, value)], "").unwrap_or_default();
+        assert!(
+            reason.is_empty() || reason.contains("exist"),
+            "{name}={value}: {reason}"
+        );
+    }
+}
+
+#[test]
+fn a_proxy_that_names_addresses_is_refused() {
+    let reason = refused(&[("POSTFIX_SMTPD_UPSTREAM_PROXY_PROTOCOL", "haproxy")], "").unwrap();
+    assert!(reason.contains("trusted address"), "{reason}");
+    let option = "MAILROOM_MASTER_SMTP_INET_SMTPD_UPSTREAM_PROXY_PROTOCOL";
+    assert!(refused(&[(option, "haproxy")], "").is_some());
+    assert!(
+        refused(
+            &[],
+            "10025 inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"
+        )
+        .is_some()
+    );
+    assert_eq!(refused(&[("POSTFIX_SMTPD_UPSTREAM_PROXY_PROTOCOL", "")], ""), None);
+}
+
+#[test]
+fn services_and_transports_are_in_master_cf() {
+    let slow = "slow unix - - n - - smtp\npre-cleanup unix n - n - 0 cleanup\n";
+    for (name, value, reason) in [
+        ("POSTFIX_QUEUE_SERVICE_NAME", "qmgrr", "must be qmgr"),
+        ("POSTFIX_CLEANUP_SERVICE_NAME", "nope", "must be cleanup or pre-cleanup"),
+        (
+            "POSTFIX_BOUNCE_SERVICE_NAME",
+            "discard",
+            "must be bounce or defer or trace",
+        ),
+        ("POSTFIX_ERROR_SERVICE_NAME", "discard", "must be error or retry"),
+        (
+            "MAILROOM_MASTER_SMTP_INET_CLEANUP_SERVICE_NAME",
+            "qmgr",
+            "must be cleanup",
+        ),
+        ("POSTFIX_DEFAULT_TRANSPORT", "smpt:[a.test]", "did you mean smtp?"),
+        ("POSTFIX_CONTENT_FILTER", "gone:[a.test]:25", "no service of master.cf"),
+        ("POSTFIX_VIRTUAL_MINIMUM_UID", "5001", "at most 5000"),
+    ] {
+        let said = refused(&[(name, value)], slow).unwrap_or_default();
+        assert!(said.contains(reason), "{name}={value}: {said}");
+    }
+    for (name, value) in [
+        ("POSTFIX_QUEUE_SERVICE_NAME", "qmgr"),
+        ("MAILROOM_MASTER_SMTP_INET_CLEANUP_SERVICE_NAME", "pre-cleanup"),
+        ("POSTFIX_DEFAULT_TRANSPORT", "slow"),
+        ("POSTFIX_DEFAULT_TRANSPORT", "error:closed"),
+        ("POSTFIX_CONTENT_FILTER", "slow:[a.test]:25"),
+        ("POSTFIX_VIRTUAL_MINIMUM_UID", "5000"),
+    ] {
+        assert_eq!(refused(&[(name, value)], slow), None, "{name}={value}");
+    }
+    let waits = |value: &str| {
+        let whole = read_with(sources(environment(&[("POSTFIX_DEFER_TRANSPORTS", value)])), guarded()).unwrap();
+        checks::waits_for_flush(&whole.postfix)
+    };
+    assert!(waits("smtp, virtual").is_some() && waits("smtp").is_none());
+}
+
+#[test]
+fn prefixes_are_in_capitals() {
+    for (name, right) in [
+        ("mailroom_catch_all", "MAILROOM_CATCH_ALL"),
+        ("Mailroom_Catch_All", "MAILROOM_CATCH_ALL"),
+        ("mailroom_catchall", "MAILROOM_CATCH_ALL"),
+        ("mailroom_relayhost_password", "MAILROOM_RELAYHOST_PASSWORD"),
+        ("mailroom_master_submission_inet", "MAILROOM_MASTER_SUBMISSION_INET"),
+        ("MAILROOM_master_SUBMISSION_INET", "MAILROOM_MASTER_SUBMISSION_INET"),
+        ("postfix_relayhost", "POSTFIX_RELAYHOST"),
+        ("Postfix_smtp_tls_CAname", "POSTFIX_SMTP_TLS_CANAME"),
+    ] {
+        let report = read(&[(name, "off")]).unwrap_err();
+        let [mistake] = &*report.0 else { panic!("{report}") };
+        assert_eq!(mistake.variable, name);
+        assert!(mistake.reason.contains(&format!("did you mean {right}?")), "{report}");
+        assert!(
+            !name.ends_with("password") || mistake.value == crate::secrets::HIDDEN,
+            "{report}"
+        );
+    }
+    for (name, value) in [
+        ("mailroom_port", "tcp://10.0.0.1:25"),
+        ("mailroom_service_host", "10.0.0.1"),
+        ("postfix_version", "3.10"),
+        ("dovecot_home", "/x"),
+        ("mailroomy", "x"),
+    ] {
+        assert!(read(&[(name, value)]).is_ok(), "{name}");
+    }
+}
+
 #[test]
 fn tables_of_the_tables_variables_have_a_type() {
     let known = Parameters::parse("", "lmdb\ncidr\n");

@@ -14,6 +14,8 @@ use super::drop_ins;
 use super::lookups::{self, Lookup};
 use super::main_cf::Given;
 use super::master_settings::Change;
+use super::open_tables;
+use super::parameters::split_words;
 use super::paths;
 use super::relay_login;
 use super::settings::Settings;
@@ -171,10 +173,11 @@ pub(super) fn references(value: &str) -> impl Iterator<Item = (&str, &str)> {
         .filter(|(_, path)| !path.contains('$'))
 }
 
-/// `/path` in a list, or alone.
-pub(super) fn plain_files(value: &str) -> impl Iterator<Item = &str> {
-    words(value)
-        .map(|word| word.trim_start_matches('!'))
+/// `/path` in a list, or alone. What stands in braces is a table's.
+pub(super) fn plain_files(value: &str) -> impl Iterator<Item = String> {
+    split_words(value)
+        .into_iter()
+        .map(|word| word.trim_start_matches('!').to_owned())
         .filter(|word| word.starts_with('/') && !word.contains('$'))
 }
 
@@ -196,6 +199,10 @@ fn networks(entry: &str, site: &Site) -> Option<String> {
         _ if site.allow_open_relay => None,
         "" => public_in_list(&text, &site.own_networks),
         "cidr" => public_in_table(&text, &site.own_networks),
+        "pcre" | "regexp" => {
+            let holds_all = !open_tables::answers(entry, &site.own_networks).is_empty();
+            holds_all.then(|| "a pattern that fits all".to_owned())
+        }
         _ => None,
     };
     public.map(|public| network::why_public(&format!("{public} in {path}")))
@@ -321,7 +328,7 @@ mod tests {
 
     #[test]
     fn plain_files_in_lists() {
-        let found: Vec<_> = plain_files("/a, !/b lmdb:/c $x/d b.test /etc/x$y").collect();
+        let found: Vec<_> = plain_files("/a, !/b lmdb:/c $x/d b.test /etc/x$y pcre:{{/./ x}}").collect();
         assert_eq!(found, ["/a", "/b"]);
     }
 

@@ -26,6 +26,8 @@ pub struct Provisioned {
     pub services: Vec<Service>,
     /// What each of them reads.
     pub fingerprints: Fingerprints,
+    /// The files that were not as they should be, of those that are no tables: some types have other bytes after each build.
+    pub written: Vec<PathBuf>,
     /// Directories whose owners are to be looked through before the services start.
     pub trees: Vec<Tree>,
 }
@@ -44,6 +46,9 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
     let left_alone = make_directories(&plan.directories)?;
     let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
     let prepared = spawn_blocking(move || prepare(&files)).await??;
+    let is_built = |path: &Path| staged.built.iter().any(|(table, _)| table == path);
+    let written = prepared.iter().map(|file| file.path().to_owned());
+    let written = written.filter(|path| !is_built(path)).collect();
     put(prepared)?;
     age_tables(&staged.built);
     if let Some(news) = kept.news {
@@ -62,6 +67,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
             .iter()
             .map(|service| (service.name, fingerprint(service, &plan, &kept.served)))
             .collect(),
+        written,
         trees: without(plan.trees, &left_alone),
         services,
     })

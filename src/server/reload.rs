@@ -2,13 +2,14 @@
 //! alone; when anything is refused, the running configuration stays in use.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::{InForce, Origin, Outcome, Wish, configure_logs};
-use crate::provision::{Provisioned, desired, provision, read};
+use crate::provision::{Fingerprints, Provisioned, desired, provision, read};
 use crate::supervise::Request;
 use crate::supervise::service::Service;
 use crate::system::panics;
@@ -71,7 +72,10 @@ impl Reload {
         let (notices, read_at_start) = (desired.notices.clone(), desired.read_at_start.clone());
         configure_logs(&desired, logs)?;
         let Provisioned {
-            services, fingerprints, ..
+            services,
+            fingerprints,
+            written,
+            ..
         } = provision(desired, processes).await?;
         let said: BTreeSet<&String> = self.in_force.notices.lines().collect();
         for line in notices.lines().filter(|line| !said.contains(line)) {
@@ -84,14 +88,21 @@ impl Reload {
         }
         self.in_force.notices = notices;
         self.in_force.certificate_is_users = is_users;
-        let said = self.reload_changed(services, fingerprints);
+        let said = self.reload_changed(services, fingerprints, &written);
         Ok(mount.map_or(said.clone(), |mount| format!("{said} ({mount})")))
     }
 
-    /// Reloads the services of which something has changed; returns what the log says.
-    fn reload_changed(&mut self, services: Vec<Service>, fingerprints: crate::provision::Fingerprints) -> String {
+    /// Reloads the services of which something has changed, or had been edited and was written anew; returns what the log
+    /// says.
+    fn reload_changed(&mut self, services: Vec<Service>, fingerprints: Fingerprints, written: &[PathBuf]) -> String {
         let before = &self.in_force.fingerprints;
-        let has_changed = |service: &Service| fingerprints.get(service.name) != before.get(service.name);
+        let is_edited = |service: &Service| {
+            let mut reads = service.reads.iter();
+            reads.any(|read| written.iter().any(|path| path.starts_with(read)))
+        };
+        let has_changed =
+            |service: &Service| fingerprints.get(service.name) != before.get(service.name) || is_edited(service);
+        let is_new = fingerprints != *before;
         let changed: Vec<Service> = services.into_iter().filter(has_changed).collect();
         let mut names: Vec<&'static str> = changed.iter().map(|service| service.name).collect();
         names.sort_unstable();
@@ -99,7 +110,17 @@ impl Reload {
         for service in changed {
             let _ = self.requests.send(Request::Reload(Box::new(service)));
         }
+        let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
         match &*names {
+            _ if !is_new && !written.is_empty() => format!(
+                "Reloaded: {} (nothing has changed, but what others had edited was written anew: {})",
+                if names.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    names.join(", ")
+                },
+                written.join(", ")
+            ),
             [] => "Reloaded: nothing has changed".to_owned(),
             names => format!("Reloaded: {}", names.join(", ")),
         }

@@ -196,6 +196,12 @@ impl Gathered {
 /// Reads a file that a user names. A pipe would wait for ever, and a device would fill the memory.
 fn read_bytes(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let about = fs::metadata(path)?;
+    if about.is_dir() {
+        return Err(io::Error::other(
+            "it is a directory, as docker makes one where the file is missing on the host: remove the directory there, put \
+             the file in its place, and make the container anew",
+        ));
+    }
     if !about.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -60,6 +60,11 @@ pub trait Names {
     /// Whether there is a setting of that name; `rest` is what stands behind the prefix.
     fn knows(&self, prefix: &str, rest: &str) -> Knowledge;
 
+    /// The variable that is meant by a name of ours which does not exist; `rest` is what stands behind `MAILROOM_`.
+    fn meant_by(&self, _rest: &str) -> Option<String> {
+        None
+    }
+
     /// The directories of its drop-in files, below `/etc/mailroom`.
     fn drop_in_directories(&self) -> &'static [&'static str];
 

@@ -192,6 +192,13 @@ impl Reader {
             if self.table.variable(&name).is_some() {
                 continue;
             }
+            if self.needs_capitals(&name, &given.value, owners) {
+                let capitals = name.to_ascii_uppercase();
+                let right = owner(owners, &capitals).map(|_| capitals.clone());
+                let reason = self.unknown(&name, "is not a variable of mailroom", right.as_slice());
+                self.mistake(&name, reason);
+                continue;
+            }
             let owned = owner(owners, &name);
             let Some(rest) = owned.map(|(.., rest)| rest).or_else(|| name.strip_prefix(OURS)) else {
                 continue;
@@ -200,10 +207,30 @@ impl Reader {
             if !is_setting && noise::is_noise(rest, &given.value) {
                 self.ignored.insert(name);
             } else if owned.is_none() {
-                let reason = self.unknown(&name, "is not a variable of mailroom", &[]);
+                let meant = owners.iter().find_map(|owner| owner.meant_by(rest));
+                let reason = match meant {
+                    Some(meant) => self.instead(&name, &meant),
+                    None => self.unknown(&name, "is not a variable of mailroom", &[]),
+                };
                 self.mistake(&name, reason);
             }
         }
+    }
+
+    /// Whether a name would be one of ours if its prefix were in capitals. `postfix_` and `dovecot_` begin the names of other
+    /// programs' variables, too: only those of settings are meant.
+    fn needs_capitals(&self, name: &str, value: &str, owners: &[&dyn Names]) -> bool {
+        let capitals = name.to_ascii_uppercase();
+        let owned = owner(owners, &capitals);
+        let Some((prefix, rest)) = owned
+            .map(|(_, prefix, rest)| (prefix, rest))
+            .or_else(|| Some((OURS, capitals.strip_prefix(OURS)?)))
+        else {
+            return false;
+        };
+        let is_setting = self.table.variable(&capitals).is_some()
+            || owned.is_some_and(|(owner, prefix, rest)| owner.knows(prefix, rest) == Knowledge::Yes);
+        !name.starts_with(prefix) && !noise::is_noise(rest, value) && (is_setting || capitals.starts_with(OURS))
     }
 
     /// The variables with this prefix that are not in the table.
@@ -303,8 +330,7 @@ impl Reader {
 
     /// The words for an unknown name, with the nearest right one of the table and of `others`.
     pub fn unknown(&mut self, name: &str, what: &str, others: &[String]) -> String {
-        let (prefix, rest) = name.split_once('_').unwrap_or(("", name));
-        let wanted = format!("{prefix}_{}", rest.to_ascii_uppercase());
+        let wanted = name.to_ascii_uppercase();
         let mut names: Vec<String> = self.table.iter().map(|variable| variable.name.to_owned()).collect();
         names.extend_from_slice(others);
         if wanted.ends_with("_FILE") {
@@ -315,9 +341,28 @@ impl Reader {
         if secrets::looks_secret(&wanted) || nearest.is_some_and(secrets::looks_secret) {
             self.hidden.insert(name.to_owned());
         }
+        // A line of a file has the parameter's own name.
+        let prefix = name.split_once('_').map_or("", |(prefix, _)| prefix);
+        let in_file = self.origin(name).starts_with('/');
         match nearest {
+            Some(nearest) if in_file && nearest.starts_with(&format!("{prefix}_")) => {
+                let parameter = nearest[prefix.len() + 1..].to_ascii_lowercase();
+                format!("{what}; did you mean {parameter}?")
+            }
             Some(nearest) => format!("{what}; did you mean {nearest}?"),
             None => what.to_owned(),
+        }
+    }
+
+    /// The words for a name of ours that does not exist, where another variable is meant.
+    fn instead(&mut self, name: &str, meant: &str) -> String {
+        if secrets::looks_secret(name) || secrets::looks_secret(meant) {
+            self.hidden.insert(name.to_owned());
+        }
+        if meant.contains([' ', '=']) {
+            format!("is not a variable of mailroom; here it is {meant}")
+        } else {
+            format!("is not a variable of mailroom; did you mean {meant}?")
         }
     }
 

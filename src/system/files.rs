@@ -83,6 +83,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts it in its place, over what is there. Returns the directory, which has yet to be synced.
     pub fn put(mut self) -> io::Result<PathBuf> {
         if let Some(temporary) = &self.temporary {

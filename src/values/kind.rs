@@ -91,7 +91,8 @@ impl Kind {
     pub fn allowed(self) -> String {
         match self {
             Kind::Account => "an account's name".to_owned(),
-            Kind::Boolean | Kind::Switch => "`yes` `no`".to_owned(),
+            Kind::Boolean => "`yes` `no`".to_owned(),
+            Kind::Switch => "`yes` `no` (or `true` `false`, `on` `off`, `1` `0`)".to_owned(),
             Kind::Time => "a time, as `30s` or `4h`".to_owned(),
             Kind::Domain => "a domain name".to_owned(),
             Kind::Domains => "domain names".to_owned(),
@@ -106,7 +107,7 @@ impl Kind {
                 .join(" "),
             Kind::Integer | Kind::Number { .. } => "a whole number".to_owned(),
             Kind::RelayHost => "`[host]:port` or `domain`".to_owned(),
-            Kind::Seconds { min, max } => format!("`{min}s` to `{max}s`"),
+            Kind::Seconds { min, max } => format!("`{min}s` to `{max}s` (or `90`, `2m`, `1h`)"),
             Kind::Text => "text".to_owned(),
             Kind::TimeZone => "a time zone's name".to_owned(),
         }

@@ -59,9 +59,15 @@ pub fn canonical(text: &str) -> Result<String, String> {
 }
 
 fn parse(text: &str) -> Result<RelayHost, String> {
+    let scheme = text
+        .split_once("://")
+        .map_or("", |(scheme, _)| scheme)
+        .to_ascii_lowercase();
+    let is_wrapped = ["smtps", "submissions", "ssl"].contains(&scheme.as_str());
+    let usual = if is_wrapped { "465" } else { "587" };
     if let Some((_, host)) = text.rsplit_once('@') {
         let host = host.trim_end_matches('/');
-        let (name, port) = host.split_once(':').unwrap_or((host, "587"));
+        let (name, port) = host.split_once(':').unwrap_or((host, usual));
         let name = name.trim_matches(['[', ']']);
         return Err(format!(
             "must not hold a login, which belongs in MAILROOM_RELAYHOST_USERNAME and MAILROOM_RELAYHOST_PASSWORD; did you mean \
@@ -71,7 +77,7 @@ fn parse(text: &str) -> Result<RelayHost, String> {
     let wrong = || Err("must be [host]:port, [host], domain:port or domain, such as [smtp.example.org]:587".to_owned());
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or_default();
-        let (name, port) = host.split_once(':').unwrap_or((host, "587"));
+        let (name, port) = host.split_once(':').unwrap_or((host, usual));
         return Err(format!("must not be a URL; did you mean [{name}]:{port}?"));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
@@ -208,6 +214,9 @@ mod tests {
             ("[a]587", "must be [host]"),
             ("fd77::5", "did you mean [fd77::5]?"),
             ("smtp://sink:25", "did you mean [sink]:25?"),
+            ("smtps://sink", "did you mean [sink]:465?"),
+            ("SMTPS://me:hunter2@sink", "did you mean [sink]:465?"),
+            ("smtp://sink/", "did you mean [sink]:587?"),
             ("[smtp/x]", "'/'"),
             ("smtp://me:hunter2@sink:25/", "did you mean [sink]:25?"),
             ("me:hunter2@sink", "did you mean [sink]:587?"),

@@ -168,12 +168,23 @@ def test_it_is_refused_with_the_reason(house, script, reason):
     pytest.param(pair("other.pem"), "is for other.example.org, and not for mx.example.org", id="9 another host"),
     pytest.param(pair("leaf.pem"), "its issuer (CN=Intermediate) is not in the file", id="9 no intermediate"),
     pytest.param(pair("soon.pem"), "in 3 days: renew it", id="9 3 days left"),
+    pytest.param("cp /pki/soon.pem fullchain.pem && cp /pki/key.pem privkey.pem", f"{D}/fullchain.pem: the certificate expires on",
+                 id="the file's own name"),
+    pytest.param("cp /pki/chain.pem fullchain.pem", f"served; {D}/privkey.pem is missing", id="half a pair"),
     pytest.param("cp /pki/chain.pem mx.pem && cp /pki/key.pem mx.key", "holds mx.key, mx.pem, which is not used", id="13"),
 ])
 def test_it_is_warned_of_once(house, script, warning):
     code, said = check(house, script)
     warnings = [line for line in said.splitlines() if line.startswith("Warning")]
     assert code == 0 and len(warnings) == 1 and warning in warnings[0], said
+
+
+def test_half_a_pair_on_a_read_only_mount(pki):
+    directory = WORK / name("half")
+    directory.mkdir()
+    shutil.copy(pki / "chain.pem", directory / "fullchain.pem")
+    done = run_once("-v", f"{directory}:{D}:ro", command=["check"], check=False)
+    assert done.returncode == 78 and f"{D}/privkey.pem is missing, which belongs to it" in done.stderr, done.stderr
 
 
 def test_what_passed_before_passes_in_silence(house):

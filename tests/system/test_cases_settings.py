@@ -96,6 +96,18 @@ WRONG = [
     ("20", "POSTFIX_MYHOSTNAME=https://mail.example.org", "did you mean mail.example.org?"),
     ("20", "POSTFIX_MYHOSTNAME=b\u00fccher.example", "write xn--bcher-kva.example"),
     ("20", "POSTFIX_MYDOMAIN=" + "a" * 64 + ".org", "at most 63"),
+    # Names that lead on, and placeholders that were left.
+    ("h15", "MAILROOM_RELAYHOST=[sink]:587", "did you mean POSTFIX_RELAYHOST?"),
+    ("h15", "MAILROOM_HOSTNAME=mail.example.org", "did you mean POSTFIX_MYHOSTNAME?"),
+    ("h15", "MAILROOM_MYHOSTNAME=mail.example.org", "did you mean POSTFIX_MYHOSTNAME?"),
+    ("h15", "MAILROOM_DOMAIN=example.org", "did you mean POSTFIX_MYDOMAIN?"),
+    ("h15", "MAILROOM_SMTPD_BANNER=hello", "did you mean POSTFIX_SMTPD_BANNER?"),
+    ("h15", "MAILROOM_CATCHALL=user", "did you mean MAILROOM_CATCH_ALL?"),
+    ("h15", "DOVECOT_MAIL_MAX_USERIP_CONNECTION=5", "did you mean DOVECOT_MAIL_MAX_USERIP_CONNECTIONS?"),
+    ("h15", "DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAI=5", "did you mean DOVECOT_SERVICE__IMAP_LOGIN__PROCESS_MIN_AVAIL?"),
+    ("h15", "POSTFIX_RELAYHOST=smtps://smtp.example.org", "did you mean [smtp.example.org]:465?"),
+    ("h15", "MAILROOM_MASTER_IMAPS_INET=off", "DOVECOT_SERVICE__IMAP_LOGIN__INET_LISTENER__IMAPS__PORT=0"),
+    ("h9", "POSTFIX_SMTPD_CLIENT_RESTRICTIONS=reject_rbl_client <list>", "<list> is a placeholder"),
     # What passed before ("passes").
     ("passes", 'POSTFIX_MESSAGE_SIZE_LIMIT="1000"', "quotes"),
     ("passes", 'POSTFIX_SMTP_TLS_SECURITY_LEVEL="may"', "quotes"),
@@ -194,7 +206,7 @@ def test_passwords_byte_for_byte(checker, content):
 
 def test_secret_files_that_are_none(checker):
     """passes"""
-    for path, said in [("/tmp", "is not a regular file"), ("/nonexistent", "No such file")]:
+    for path, said in [("/dev/null", "is not a regular file"), ("/nonexistent", "No such file")]:
         done = check(checker, f"MAILROOM_RELAYHOST_PASSWORD_FILE={path}", *LOGIN)
         assert done.returncode == 64 and said in report(done.stderr)["MAILROOM_RELAYHOST_PASSWORD_FILE"], done.stderr
     done = check(checker, "MAILROOM_RELAYHOST_USERNAME=a:b", "MAILROOM_RELAYHOST_PASSWORD=c", "POSTFIX_RELAYHOST=[sink]:25")
@@ -351,6 +363,33 @@ def test_what_is_a_part_of_the_value_is_noted(checker):
     assert "a part of the value" not in check(checker, "DOVECOT_LOGIN_GREETING=hello#dev").stdout
 
 
+def test_check_says_what_will_not_work(checker):
+    login = ["POSTFIX_RELAYHOST=smtp.example.org:587", "MAILROOM_RELAYHOST_USERNAME=me", "MAILROOM_RELAYHOST_PASSWORD=hunter22"]
+    said = check(checker, *login, "POSTFIX_SMTP_TLS_SECURITY_LEVEL=none").stdout
+    assert "Warning: POSTFIX_SMTP_TLS_SECURITY_LEVEL=none leaves out TLS" in said, said
+    assert "the host itself is [smtp.example.org]:587" in said, said
+    assert "Not checked: a start, which would end with exit code 78 here: runs as uid 1234" in said, said
+    options = "POSTFIX_SMTP_SASL_SECURITY_OPTIONS=noanonymous"
+    assert "leaves out TLS" not in check(checker, *login, "POSTFIX_SMTP_TLS_SECURITY_LEVEL=none", options).stdout
+    assert "Not checked" not in check(checker, user="0").stdout
+
+
+def test_imaps_can_be_switched_off(checker):
+    assert check(checker, "DOVECOT_SERVICE__IMAP_LOGIN__INET_LISTENER__IMAPS__PORT=0").returncode == 0
+    assert check(checker, "DOVECOT_SERVICE__POP3_LOGIN__INET_LISTENER__POP3__PORT=0").returncode == 0
+
+
+def test_another_program_leads_to_entrypoint(checker):
+    done = checker.exec("mailroom", "bash", check=False)
+    assert done.returncode == 2 and "--entrypoint bash" in done.stderr, done.stderr
+
+
+def test_a_password_file_that_docker_made(checker):
+    checker.sh("mkdir -p /tmp/made")
+    done = check(checker, "MAILROOM_RELAYHOST_USERNAME=me", "MAILROOM_RELAYHOST_PASSWORD_FILE=/tmp/made")
+    assert done.returncode == 64 and "it is a directory, as docker makes one" in done.stderr, done.stderr
+
+
 def test_check_counts_what_is_set(checker, drop_in):
     """Not what follows from it, and not what is unset."""
     assert " nothing set, " in check(checker).stdout
@@ -384,6 +423,7 @@ def test_a_refused_reload_does_not_speak_of_a_start(lab):
 
 MASTER = "master.cf.d"
 DROP_INS = [
+    ("main.cf.d", "smtpd_bannr = hello\n", 1, "did you mean smtpd_banner?"),
     (MASTER, "foo inet n - n - - smtpd\n", 1, "foo is no port"),
     (MASTER, "# a\n99999 inet n - n - - smtpd\n", 2, "99999 is no port"),
     (MASTER, "10025 inet n - n - - smptd\n", 1, "did you mean smtpd?"),

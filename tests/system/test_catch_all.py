@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import WORK, name
+from lab import WORK, name, run_once
 
 SEND = """
 import smtplib, ssl
@@ -28,8 +28,11 @@ WAYS_OUT = {
     "POSTFIX_HEADER_CHECKS": "regexp:/etc/mailroom/filters",
     "MAILROOM_MASTER_SMTP_INET_CONTENT_FILTER": "smtp:[silent]:25",
 }
-FILTERS = "/^Subject: filtered$/ FILTER smtp:[silent]:25\n/^Subject: own$/ FILTER out:[silent]:25\n/^Subject: rejected$/ REJECT\n"
-SERVICES = "out unix - - n - - smtp -o syslog_name=postfix/out\npiped unix - n n - - pipe flags=R user=nobody argv=/bin/false\n"
+FILTERS = "/^Subject: filtered$/ FILTER smtp:[silent]:25\n/^Subject: own$/ FILTER out:[silent]:25\n/^Subject: rejected$/ REJECT\n" \
+    "/^Subject: discarded$/ FILTER discard:\n/^Subject: closed$/ FILTER closed:x\n"
+SERVICES = "out unix n - y - - smtp -vo syslog_name=postfix/out\nclosed unix - - n - - error\n" \
+    "piped unix - n n - - pipe flags=R user=nobody argv=/bin/false\n" \
+    "virtual unix - - n - 2 virtual -o virtual_mailbox_maps=static:elsewhere/\n"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,8 @@ def test_mail_for_anybody_by_every_port(kept, silent, client, port):
 
 
 @pytest.mark.parametrize("sender, subject", [
-    ("", "null-sender"), ("b@example.org", "by-sender"), ("a@example.org", "filtered"), ("a@example.org", "own")])
+    ("", "null-sender"), ("b@example.org", "by-sender"), ("a@example.org", "filtered"), ("a@example.org", "own"),
+    ("a@example.org", "discarded"), ("a@example.org", "closed")])
 def test_mail_from_anybody_and_filtered(kept, silent, client, sender, subject):
     client.python(SEND.format(port=25, sender=sender, to=["b@example.net"], subject=subject))
     assert recipients(kept, subject, 2) == ["b@example.net"]
@@ -105,6 +109,13 @@ def test_aliases_lead_to_the_mailbox(kept, silent, client):
     let_nothing_out(kept, silent)
 
 
+def test_an_address_of_the_server_itself(kept, silent):
+    """qmgr(8) throws mail away that is for its own sender of last resort there."""
+    kept.exec("sendmail", "-f", "c@example.org", "double-bounce@[127.0.0.1]", input="Subject: literal\n\nx\n")
+    assert recipients(kept, "literal", 2) == ["double-bounce@[127.0.0.1]"]
+    let_nothing_out(kept, silent)
+
+
 def test_a_bounce_for_an_outside_sender(kept, silent):
     kept.exec("sendmail", "-f", "outsider@example.org", "b@example.net", input="Subject: rejected\n\nx\n")
     kept.wait_for("grep -lr '^X-Original-To: outsider@example.org' /var/mail/user/Maildir/new", "the bounce")
@@ -118,16 +129,29 @@ def test_the_log_says_so_at_every_start_and_names_what_is_not_used(kept):
         assert unused in line, line
 
 
-def test_mail_that_waits_for_another_server_is_kept_too(lab, client):
-    """What is in the queue when it is switched on does not leave either."""
+WAITING = {
+    "waiting": {"POSTFIX_RELAYHOST": "[nowhere.invalid]:25"},
+    "transport": {"POSTFIX_DEFAULT_TRANSPORT": "gone:[nowhere.invalid]:25"},
+    "filtered": {"POSTFIX_CONTENT_FILTER": "gone:[nowhere.invalid]:25"},
+}
+
+
+@pytest.mark.parametrize("subject", WAITING)
+def test_mail_that_waits_for_another_server_is_kept_too(lab, subject):
+    """What is in the queue when it is switched on does not leave either, nor wait for a service that is gone."""
     queue = ["-v", f"{lab.volume()}:/var/spool/postfix", "-v", f"{lab.volume()}:/var/mail"]
-    before = lab.server(alias="before", env={"POSTFIX_RELAYHOST": "[nowhere.invalid]:25"}, options=queue)
-    before.exec("sendmail", "-f", "a@example.org", "b@example.net", input="Subject: waiting\n\nx\n")
+    directory = WORK / name("before")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "master.cf.d/gone.cf").write_text("gone unix - - n - - smtp\n")
+    before = lab.server(alias="before", env=WAITING[subject], options=[*queue, "-v", f"{directory}:/etc/mailroom:ro"])
+    before.exec("sendmail", "-f", "a@example.org", "b@example.net", input=f"Subject: {subject}\n\nx\n")
     before.wait_for_log("status=deferred")
+    before.exec("sendmail", "-f", "a@example.org", "held@example.net", input="Subject: held\n\nx\n")
+    before.wait_for("postqueue -j | grep held@example.net | cut -d'\"' -f8 | grep . | postsuper -h - && mailq | grep -q '!'", "held")
     lab.remove_all(before)
     after = lab.server(alias="after", env={"MAILROOM_CATCH_ALL": "user@metabuilder.local"}, options=queue)
-    after.exec("postqueue", "-f")
-    assert recipients(after, "waiting", 1) == ["b@example.net"]
+    assert recipients(after, subject, 1) == ["b@example.net"]
+    assert "held@example.net" in after.exec("postqueue", "-p").stdout
 
 
 REFUSED = [
@@ -147,3 +171,28 @@ def test_an_account_that_is_none(checker, value, reason):
 def test_an_account_that_is_one(checker, value, address):
     said = checker.exec("env", f"MAILROOM_CATCH_ALL={value}", "mailroom", "check").stdout
     assert ("is kept in the mailbox of" in said) == bool(address) and (address or "") in said
+
+
+@pytest.mark.parametrize("name_of_it", ["mailroom_catch_all", "Mailroom_Catch_All", "MAILROOM_catch_all"])
+def test_its_name_in_another_case_is_refused(checker, name_of_it):
+    done = checker.exec("env", f"{name_of_it}=user", "mailroom", "check", check=False)
+    assert done.returncode == 64 and f"{name_of_it}=user" in done.stderr, done.stderr
+    assert "did you mean MAILROOM_CATCH_ALL?" in done.stderr
+
+
+SERVICES_REFUSED = [
+    ("out unix - - n - - ./smtp", "without a path"), ("out unix - - n - - ../sbin/smtp", "without a path"),
+    ("virtual unix - - n - - ./virtual", "without a path"), ("virtual unix - - n - - discard", "virtual has to be virtual"),
+    ("retry unix - - n - - smtp", "retry has to be error"), ("cleanup unix n - n - 0 smtp", "cleanup has to be cleanup"),
+]
+
+
+@pytest.mark.parametrize("kept_all", [True, False])
+@pytest.mark.parametrize("service, reason", SERVICES_REFUSED)
+def test_a_service_that_is_none(service, reason, kept_all):
+    directory = WORK / name("service")
+    (directory / "master.cf.d").mkdir(parents=True)
+    (directory / "master.cf.d/x.cf").write_text(service + "\n")
+    variables = ["-e", "MAILROOM_CATCH_ALL=user"] if kept_all else []
+    done = run_once(*variables, "-v", f"{directory}:/etc/mailroom:ro", command=["check"], check=False)
+    assert done.returncode == 64 and "/etc/mailroom/master.cf.d/x.cf:1" in done.stderr and reason in done.stderr, done.stderr

@@ -179,7 +179,7 @@ def test_read_only_root(lab):
 def test_backup_and_restore(lab):
     """The README's own commands, on volumes of the test's, with new ones in place of `docker compose down -v` and `up`."""
     blocks = [block.replace("\\\n", "") for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "mail.tgz" in block]
-    save, restore = [next(shlex.split(line) for line in block.splitlines() if "mail.tgz" in line) for block in blocks]
+    save, restore = [next(shlex.split(line) for line in block.splitlines() if "/backup/mail.tgz" in line) for block in blocks]
     directory = WORK / name("backup")
     directory.mkdir()
 

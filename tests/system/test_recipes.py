@@ -57,7 +57,7 @@ def development():
     changes = {"mail": {"image": IMAGE}, "app": {"image": CLIENT_IMAGE}}
     project = Project("development", changes)
     compose = project.directory / "compose.yaml"
-    compose.write_text(compose.read_text().replace("127.0.0.1:1143:143", "127.0.0.1::143"))
+    compose.write_text(compose.read_text().replace("IMAP_PORT-1143", "IMAP_PORT-"))
     yield project
     project.down()
 
@@ -91,9 +91,19 @@ def test_ci(development, version):
         for program in programs.iterdir():
             program.chmod(0o755)
         environment["PATH"] = f"{programs}:{environment['PATH']}"
-    done = subprocess.run([development.directory / "ci"], env=environment, capture_output=True, text=True, timeout=120)
+    development.compose("up", "-d", "mail")
+    in_use = development.container("mail").id
+    script = development.directory / "ci"
+    run = lambda: subprocess.run([script], env=environment, capture_output=True, text=True, timeout=120)
+    done = run()
     assert done.returncode == 0 and "passed: the customer got the link" in done.stdout, done.stdout + done.stderr
-    assert development.compose("ps", "-aq").stdout == "", "everything is removed"
+    script.write_text(script.read_text().replace("'Subject: Welcome'", "'Subject: Farewell'"))
+    done = run()
+    assert done.returncode == 1
+    assert "failed: the mail to new.customer@example.org does not contain: Subject: Farewell" in done.stderr
+    of_directory = f"label=com.docker.compose.project.working_dir={development.directory}"
+    left = docker("ps", "-aq", "--no-trunc", "--filter", of_directory).stdout.split()
+    assert left == [in_use], "everything is removed, but for the server that was in use"
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +148,7 @@ def smarthost(own_network, provider, request):
 @pytest.mark.parametrize("smarthost", [True], indirect=True)
 def test_smarthost(smarthost, own_network, provider):
     check = smarthost.compose("run", "--rm", "mail", "check").stdout
-    assert check.startswith("all is well: mail.example.org for example.org"), check
+    assert check.startswith("all is well: mailroom.example.org for mailroom.example.org"), check
     own_network.client().python(SEND.format(host="mail", to="you@example.com", subject="through"))
     provider.wait_for("grep -lr '^Subject: through' /var/mail/user/Maildir/new", "the mail at the provider")
     log = smarthost.container("mail").wait_for_log("status=sent")[0]

@@ -83,6 +83,15 @@ def test_dovecots_drop_in_files_do_not_set_what_mailroom_decides(lab):
     assert "/etc/mailroom/dovecot.d/10.conf:2: auth_allow_cleartext = yes\n      is decided by mailroom" in done.stderr
 
 
+def test_a_reload_says_which_edited_files_it_wrote_anew(lab):
+    server = lab.server(alias="edited")
+    server.sh("sed -i 's/^smtpd_banner = .*/smtpd_banner = edited/' /etc/postfix/main.cf && postfix reload")
+    done = server.exec("mailroom", "reload")
+    assert done.stdout.startswith("Reloaded: postfix (nothing has changed, but") and "/etc/postfix/main.cf)" in done.stdout, done.stdout
+    assert "edited" not in server.exec("postconf", "-h", "smtpd_banner").stdout
+    assert server.exec("mailroom", "reload").stdout == "Reloaded: nothing has changed\n"
+
+
 def test_a_table_that_differs_at_each_build_is_no_change(lab):
     server = lab.server(alias="hashed", healthy=False, env={"POSTFIX_SENDER_BCC_MAPS": "hash:/etc/postfix/mine"},
                         options=["-v", f"{table()}:/etc/postfix/mine:ro"])

@@ -84,6 +84,14 @@ def test_refused_logins_are_explained(lab, client, gateway, protocol, why):
     assert len(told) == 1 and f"Refused because {client.address} is in no trusted network: {why}" in told[0], told
 
 
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_curl_leaves_without_a_login_and_that_is_explained(lab, client, protocol):
+    server = lab.server(alias="left", env={"POSTFIX_MYNETWORKS": "192.0.2.0/24"})
+    assert client.exec("curl", "-s", "-u", "user:userpass123", f"{protocol}://left/", check=False).returncode != 0
+    said = server.wait_for_log("Left without a login")[0]
+    assert f"{client.address} is in no trusted network" in said, said
+
+
 def test_a_table_does_not_trust_the_gateway(lab, client, gateway):
     """Whatever stands in it: what it trusts, only Postfix knows."""
     directory = WORK / name("networks")
@@ -211,3 +219,58 @@ def test_another_primary_domain_on_the_same_volume_is_refused(lab):
     done = run_once("-v", f"{volume}:/var/mail", "-e", "POSTFIX_MYDOMAIN=example.org", check=False)
     assert done.returncode == 64
     assert "belong to metabuilder.local: set POSTFIX_MYDOMAIN=metabuilder.local, or start with another volume" in done.stderr
+
+
+def check(checker, *variables):
+    return checker.exec("env", "-i", *variables, "/usr/local/bin/mailroom", "check", check=False)
+
+
+RELAY = "POSTFIX_SMTPD_RELAY_RESTRICTIONS"
+OPEN = [
+    "POSTFIX_RELAY_DOMAINS=static:all", "POSTFIX_RELAY_DOMAINS=com org", "POSTFIX_RELAY_DOMAINS=regexp:{{/./ x}}",
+    "POSTFIX_SMTPD_AUTHORIZED_XCLIENT_HOSTS=0.0.0.0/0", "POSTFIX_SMTPD_AUTHORIZED_XFORWARD_HOSTS=8.0.0.0/8",
+    "MAILROOM_MASTER_SMTP_INET_SMTPD_AUTHORIZED_XCLIENT_HOSTS=static:all", "POSTFIX_PERMIT_MX_BACKUP_NETWORKS=0.0.0.0/0",
+    *[f"{RELAY}={first}, reject_unauth_destination" for first in [
+        "check_client_access static:OK", "check_sender_access static:permit", "check_client_access cidr:{{0.0.0.0/0 OK}}",
+        "check_recipient_access pcre:{{/./ OK}}", "check_client_access regexp:{{/^/ OK}}", "static:1"]],
+]
+
+
+@pytest.mark.parametrize("setting", OPEN)
+def test_what_opens_the_relay_is_refused_unless_it_is_wanted(checker, setting):
+    done = check(checker, setting)
+    assert done.returncode == 64 and setting.split("=")[0] in done.stderr, done.stderr
+    assert "MAILROOM_ALLOW_OPEN_RELAY=yes" in done.stderr
+    done = check(checker, setting, "MAILROOM_ALLOW_OPEN_RELAY=yes")
+    assert done.returncode == 0, done.stderr
+
+
+LETS_IN = [
+    ("POSTFIX_SMTPD_UPSTREAM_PROXY_PROTOCOL=haproxy", "trusted address"),
+    ("MAILROOM_MASTER_SMTP_INET_SMTPD_UPSTREAM_PROXY_PROTOCOL=haproxy", "trusted address"),
+    ("DOVECOT_HAPROXY_TRUSTED_NETWORKS=10.0.0.0/8", "trusted address"),
+    ("DOVECOT_SERVICE__IMAP_LOGIN__INET_LISTENER__IMAP__HAPROXY=yes", "trusted address"),
+    ("DOVECOT_AUTH_MECHANISMS=plain anonymous", "without a password"), ("DOVECOT_AUTH_ANONYMOUS_USERNAME=user", "without a password"),
+]
+
+
+@pytest.mark.parametrize("setting, reason", LETS_IN)
+def test_what_lets_strangers_in_is_refused(checker, setting, reason):
+    for more in [[], ["MAILROOM_ALLOW_OPEN_RELAY=yes"]]:
+        done = check(checker, setting, *more)
+        assert done.returncode == 64 and setting.split("=")[0] in done.stderr and reason in done.stderr, done.stderr
+
+
+CLOSED = [
+    ("POSTFIX_RELAY_DOMAINS=example.org lan", ""), ("POSTFIX_SMTPD_AUTHORIZED_XCLIENT_HOSTS=10.0.0.0/8 8.8.8.8", ""),
+    (f"{RELAY}=check_client_access static:DUNNO, reject_unauth_destination", ""),
+    (f"{RELAY}=check_client_access cidr:{{{{10.0.0.0/8 OK}}}}, reject_unauth_destination", ""),
+    (f"{RELAY}=reject_unauth_destination, check_client_access static:OK", ""), ("DOVECOT_AUTH_MECHANISMS=plain login", ""),
+    ("POSTFIX_SMTPD_UPSTREAM_PROXY_PROTOCOL=", ""), ("DOVECOT_SSL=no", "closes ports 993 and 995"),
+]
+
+
+@pytest.mark.parametrize("setting, note", CLOSED)
+def test_what_opens_nothing_is_accepted(checker, setting, note):
+    done = check(checker, setting)
+    assert done.returncode == 0 and note in done.stdout, done.stdout + done.stderr

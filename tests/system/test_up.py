@@ -1,6 +1,7 @@
 """docker/up: a healthy server, or one report of what is wrong and a container that has stopped."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -28,10 +29,12 @@ def up():
     for port in PORTS:
         compose = compose.replace(f'"{port}:{port}"', f'"{port}"')
     (directory / "compose.yaml").write_text(compose)
+    (directory / ".env").write_text("POSTFIX_BIFF='no'\nMAILROOM_CATCH_ALL=admin  # the shell's comes first\n")
     for script in directory.glob("docker/*"):
         script.chmod(0o755)
 
-    def run(**variables):
+    def run(override=None, **variables):
+        (directory / "compose.override.yaml").write_text(override or "services: {}\n")
         done = subprocess.run(["docker/up", "--no-install"], cwd=directory, env={**os.environ, **variables},
                               capture_output=True, text=True, timeout=120)
         state = docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", container).stdout.strip()
@@ -47,13 +50,35 @@ def test_a_wrong_setting_is_reported_once_and_is_no_restart_loop(up):
     assert done.returncode == 1 and state.startswith("exited"), (state, done.stderr)
     assert done.stderr.count("MAILROOM_CATCH_ALL=off") == 1
     *_, before, last = done.stderr.splitlines()
-    assert before == "mailroom help-env lists every variable"
+    assert before == "docker run --rm metabuilder-postfix help-env lists every variable"
     assert last == ("docker/up: the container stopped with exit code 64: a setting is wrong (above). "
                     "Correct it and run docker/up again")
 
 
 def test_once_it_is_corrected_the_server_is_up(up):
-    done, state = up(MAILROOM_CATCH_ALL="user")
+    done, state = up(MAILROOM_CATCH_ALL="user", MAILROOM_CATCHALL="user", POSTFIX_MYDOMAIN="example.net",
+                     POSTFIX_MYHOSTNAME="postfix.metabuilder.local")
     assert done.returncode == 0 and state.startswith("running"), done.stderr
+    warned = [line.split()[2] for line in done.stderr.splitlines() if "WARNING: " in line]
+    assert warned == ["MAILROOM_CATCHALL", "POSTFIX_BIFF", "POSTFIX_MYDOMAIN"], "what the server does not get"
     assert "Mailroom is up" in done.stdout and "all of it is in the mailbox of user" in done.stdout
     assert "healthy: ports 25 587 465 110 143 993 995" in done.stderr
+
+
+def test_env_keeps_all_mail_and_the_banner_says_what_is_reached_where(up):
+    done, _ = up()
+    assert "all of it is in the mailbox of admin" in done.stdout and "fetch -u admin text" in done.stdout, done.stdout
+    assert re.search(r"^ +25 .* 127\.0\.0\.1:\d+$", done.stdout, re.M) and "this machine, and containers" in done.stdout
+    done, _ = up("services: {postfix: {environment: {MAILROOM_TRUST_GATEWAY: 'no', MAILROOM_CATCH_ALL: ''}}}")
+    assert "trusted              containers on the same network\n" in done.stdout
+    assert "their mail is really sent\n" in done.stdout
+    assert "WARNING: MAILROOM_CATCH_ALL is set" in done.stderr
+
+
+def test_an_address_of_another_machine(up):
+    done, state = up("services: {postfix: {ports: ['192.0.2.10::25']}}")
+    assert done.returncode == 1 and not state.startswith("running")
+    last = done.stderr.splitlines()[-1]
+    assert "an address under ports: is not one of this machine's" in last and "Until then no server runs" in last
+    done, state = up()
+    assert done.returncode == 0 and state.startswith("running"), done.stderr

@@ -1,6 +1,8 @@
 //! What the types of main.cf parameters leave open, and Postfix does not: a value beyond these ends the process that reads it
 //! (the tables of its programs' parameters, Postfix 3.10).
 
+use crate::layout::VMAIL_UID;
+
 /// Numbers and times that are at least 1.
 pub(super) const FROM_ONE: &[&str] = &[
     "address_verify_negative_expire_time",
@@ -124,7 +126,6 @@ pub(super) const FROM_ONE: &[&str] = &[
     "virtual_alias_address_length_limit",
     "virtual_alias_expansion_limit",
     "virtual_alias_recursion_limit",
-    "virtual_minimum_uid",
 ];
 
 /// No upper bound but that of the type.
@@ -155,6 +156,8 @@ pub(super) const WITHIN: &[(&str, i64, i64)] = &[
     ("unverified_recipient_reject_code", 200, 599),
     ("unverified_sender_defer_code", 200, 499),
     ("unverified_sender_reject_code", 200, 599),
+    // virtual(8) delivers nothing for an owner of mailboxes below it.
+    ("virtual_minimum_uid", 1, VMAIL_UID as i64),
 ];
 
 /// Texts that are never empty.
