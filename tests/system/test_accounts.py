@@ -16,6 +16,7 @@ ALIASES = "info:bob,alice sales@b.test:info everybody@b.test:bob@b.test,x@exampl
 
 LOGINS = """
 import imaplib, poplib, smtplib, ssl
+from concurrent.futures import ThreadPoolExecutor
 context = ssl._create_unverified_context()
 def tried(login, *arguments):
     try: return str(login(*arguments))
@@ -28,8 +29,10 @@ def submission(user, password):
     smtp = smtplib.SMTP("{host}", 587); smtp.starttls(context=context); return smtp.login(user, password)[0]
 def submissions(user, password):
     return smtplib.SMTP_SSL("{host}", 465, context=context).login(user, password)[0]
-for user, password in {logins}:
-    print(*[tried(login, user, password) for login in (imap, pop3, submission, submissions)])
+def on_all_ports(pair): return [tried(login, *pair) for login in (imap, pop3, submission, submissions)]
+# A refusal takes its time.
+with ThreadPoolExecutor(8) as at_once:
+    for said in at_once.map(on_all_ports, {logins}): print(*said)
 """
 
 SEND = """

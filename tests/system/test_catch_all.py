@@ -155,7 +155,7 @@ def test_mail_that_waits_for_another_server_is_kept_too(lab, subject):
 
 
 REFUSED = [
-    ("bob", "admin, relay, user"), ("usr", "did you mean user?"), ("user@example.org", "in metabuilder.local"),
+    ("bob", "admin@metabuilder.local, relay@metabuilder.local, user@metabuilder.local"), ("usr", "did you mean user@metabuilder.local?"), ("user@example.org", "user@metabuilder.local"),
     ("none", "leave it empty"), ("off", "leave it empty"), ("yes", "such as user"), ("user, admin", "one account"),
 ]
 
