@@ -263,7 +263,7 @@ fn account(entry: &str, site: &Site) -> Result<Declared, String> {
     }
     let password = match fields.next() {
         None | Some("") => return Err("has no password: write name:password, or name:{SCHEME}hash".to_owned()),
-        Some(hash) if hash.starts_with('{') => {
+        Some(hash) if password::is_hash(hash) => {
             password::check_scheme(hash)?;
             Password::Hash(hash.to_owned())
         }

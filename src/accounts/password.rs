@@ -4,11 +4,6 @@
 //! New hashes are BLF-CRYPT; docs/PASSWORDS.md has the measurements. A hash is written as `{SCHEME}text`, the scheme in any
 //! case. Whether the text fits its scheme is seen here, at the start; Dovecot itself would say so at the first login.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the accounts of this version have public passwords")
-)]
-
 use bcrypt::Version;
 use password_hash::{CustomizedPasswordHasher, PasswordVerifier};
 use sha_crypt::{Params, ShaCrypt};
@@ -198,6 +193,28 @@ fn split(hash: &str) -> Option<(&str, &str)> {
 
 /// Compose and shells take `$` for the begin of a variable's name: what they leave is no hash.
 const EATEN: &str = "write $$ for each $ in a compose file, and single quotes around the hash in a shell";
+
+/// What decides how long a check of this hash takes: its scheme, and the numbers in it.
+pub fn cost(hash: &str) -> (&str, &str) {
+    let (scheme, text) = split(hash).unwrap_or(("", hash));
+    let fields: Vec<&str> = text.split('$').collect();
+    let numbers = match fields[..] {
+        [_, "2y" | "2b" | "2a" | "y", cost, ..] => cost,
+        [_, "5" | "6", rounds, ..] if rounds.starts_with("rounds=") => rounds,
+        [_, "argon2i" | "argon2id", _, costs, ..] => costs,
+        [_, "1", _, rounds, ..] => rounds,
+        _ => text.split_once(',').map_or("", |(iterations, _)| iterations),
+    };
+    (scheme, numbers)
+}
+
+/// A hash of the same scheme and cost that no password fits: its last letters are others, in every alphabet a right one.
+pub fn fits_no_password(hash: &str) -> String {
+    const OTHER: &str = "AAAAAAAAAAAAAAAA";
+    let letters = hash.trim_end_matches('=');
+    let kept = letters.len().saturating_sub(OTHER.len());
+    format!("{}{OTHER}{}", &letters[..kept], &hash[letters.len()..])
+}
 
 /// `$id$…` (crypt(5)).
 fn crypt(scheme: &str, ids: &[&str], text: &str) -> Result<(), String> {
@@ -453,6 +470,29 @@ mod tests {
             );
         }
         assert!(is_hash("{PLAIN}x") && !is_hash("x{y}"));
+    }
+
+    #[test]
+    fn hashes_that_no_password_fits() {
+        for made in [
+            hash("x").unwrap(),
+            hash_of_public("x").unwrap(),
+            format!("{{SSHA}}{}==", "x".repeat(34)),
+        ] {
+            let other = fits_no_password(&made);
+            assert_eq!((check_scheme(&other), cost(&other)), (Ok(()), cost(&made)), "{other}");
+            assert!(other.len() == made.len() && !verifies("x", &other));
+        }
+        for (hash, numbers) in [
+            ("{SHA512-CRYPT}$6$salt$digest", ""),
+            ("{SHA512-CRYPT}$6$rounds=9$salt$digest", "rounds=9"),
+            ("{BLF-CRYPT}$2y$10$x", "10"),
+            ("{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$salt$digest", "m=8,t=1,p=1"),
+            ("{PBKDF2}$1$salt$5000$digest", "5000"),
+            ("{SCRAM-SHA-1}4096,salt,key,key", "4096"),
+        ] {
+            assert_eq!(cost(hash).1, numbers, "{hash}");
+        }
     }
 
     const DIGEST: &str = "8YAO3KreylUHXityc1F1iSDHpkCl5jTqMU7nvdbw8O7C.ftu6ksGuXcW7xche7RC8gtzYB.n1pnGbKQIJEXr8/";

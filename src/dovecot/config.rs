@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, refused_file, state_directory};
+use super::{drop_in, refused_file, state_directory, unknown_file, users};
+use crate::accounts::password;
 use crate::daemon::Basis;
 use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
 use crate::settings::{DropIn, Values};
@@ -22,6 +23,9 @@ struct Config<'a> {
     mail_directory: &'a str,
     vmail_uid: u32,
     users: &'a str,
+    unknown: PathBuf,
+    unknown_hashes: usize,
+    auth_memory: u32,
     refused: Option<PathBuf>,
     trusted: Vec<String>,
     certificate: &'a str,
@@ -30,6 +34,9 @@ struct Config<'a> {
     lmtp_socket: &'a str,
     delimiter: String,
 }
+
+/// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
+const AUTH_MEMORY: u32 = password::MOST_MEMORY + 256;
 
 impl Config<'_> {
     /// What is the same everywhere.
@@ -42,6 +49,9 @@ impl Config<'_> {
             mail_directory: MAIL_DIRECTORY,
             vmail_uid: VMAIL_UID,
             users: USERS_FILE,
+            unknown: unknown_file(),
+            unknown_hashes: users::UNKNOWN,
+            auth_memory: AUTH_MEMORY,
             refused: None,
             trusted: Vec::new(),
             certificate: CERTIFICATE,

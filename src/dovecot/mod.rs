@@ -63,6 +63,11 @@ fn refused_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/refused")
 }
 
+/// The hashes that are computed for names that no account has.
+fn unknown_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/unknown")
+}
+
 fn drop_in_copies() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/conf.d")
 }
@@ -161,12 +166,15 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     plan.directory(state_directory(), Owner::ROOT, 0o755);
     plan.directory(DOVECOT_RUN_DIRECTORY, Owner::ROOT, 0o755);
     mailboxes(&mut plan, &site.domain, accounts);
-    plan.files.push(File {
-        path: USERS_FILE.into(),
-        bytes: users::users(&site.domain, trust, accounts).into_bytes(),
+    let for_dovecot = |path: PathBuf, text: String| File {
+        path,
+        bytes: text.into_bytes(),
         owner: DOVECOT_GROUP,
         mode: 0o640,
-    });
+    };
+    let users = users::users(&site.domain, trust, accounts);
+    plan.files.push(for_dovecot(USERS_FILE.into(), users));
+    plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts)));
     if !trust.itself {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));

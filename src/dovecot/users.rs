@@ -1,6 +1,8 @@
-//! Dovecot's passwd-file: who may log in, with which password, from where.
+//! Dovecot's passwd-files: who may log in, with which password, from where; and what is computed where there is no account.
 
-use crate::accounts::Account;
+use std::collections::BTreeMap;
+
+use crate::accounts::{Account, password};
 use crate::layout::VMAIL_UID;
 use crate::plan::TABLE_HEADER;
 use crate::trust::Trust;
@@ -29,4 +31,41 @@ pub(super) fn users(domain: &str, trust: &Trust, accounts: &[Account]) -> String
 /// An address as Dovecot looks it up: with a backslash before what has a meaning in quotes (str_escape() of 2.4).
 fn key(address: &str) -> String {
     address.replace('\'', "\\'")
+}
+
+/// One of so many hashes is computed for a name that no account has, so that the time tells nothing. Which one follows from
+/// the name. Each cost that accounts have is among them, the most frequent most often.
+pub(super) const UNKNOWN: usize = 16;
+
+/// A passwd-file of hashes that no password fits, by the numbers from 0.
+pub(super) fn unknown(accounts: &[Account]) -> String {
+    let hashes = || accounts.iter().map(|account| account.hash.as_str());
+    let costs: BTreeMap<_, _> = hashes().map(|hash| (password::cost(hash), hash)).collect();
+    let others = UNKNOWN.saturating_sub(costs.len());
+    let in_proportion = (0..others).filter_map(|at| hashes().nth(at * accounts.len() / others));
+    let chosen = costs.into_values().chain(in_proportion).take(UNKNOWN);
+    let line = |(number, hash)| format!("{number}:{}::::::\n", password::fits_no_password(hash));
+    std::iter::once(TABLE_HEADER.to_owned())
+        .chain((0..).zip(chosen).map(line))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Hashes, test_accounts};
+
+    #[test]
+    fn names_without_account_cost_what_accounts_cost() {
+        let mut accounts = test_accounts("a.test", &Hashes::default()).unwrap();
+        accounts[2].hash = format!("{{BLF-CRYPT}}$2y$10${}", "x".repeat(53));
+        let file = unknown(&accounts);
+        let lines: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines.len(), UNKNOWN, "{file}");
+        let of = |scheme: &str| lines.iter().filter(|line| line.contains(scheme)).count();
+        assert_eq!((of("{SHA512-CRYPT}"), of("{BLF-CRYPT}")), (11, 5), "{file}");
+        assert!(lines[0].starts_with("0:{") && lines[15].starts_with("15:{") && lines[15].ends_with("::::::"));
+        assert!(accounts.iter().all(|account| !file.contains(&account.hash)));
+        assert_eq!(unknown(&[]).lines().count(), 1, "the header");
+    }
 }
