@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Deserializer};
 
 use crate::certificates;
+use crate::layout::{MAIL_DIRECTORY, VOLUMES};
 use crate::settings::Values;
 use crate::settings::table::Variable;
 use crate::values::kind::Kind;
@@ -46,6 +47,9 @@ pub struct Site {
     /// `MAILROOM_ALLOW_OPEN_RELAY`.
     #[serde(rename = "mailroom_allow_open_relay")]
     pub allow_open_relay: bool,
+    /// `MAILROOM_MAILBOXES`: accounts have mailboxes here. Without them this server is a relay alone.
+    #[serde(rename = "mailroom_mailboxes")]
+    pub mailboxes: bool,
     /// `MAILROOM_CATCH_ALL`: an account's name or address; empty for none.
     #[serde(rename = "mailroom_catch_all")]
     pub catch_all: String,
@@ -103,6 +107,14 @@ impl Site {
         }
     }
 
+    /// The volumes that this server uses, in the order in which they are locked.
+    pub fn volumes(&self) -> impl Iterator<Item = &'static str> {
+        let has_mailboxes = self.mailboxes;
+        VOLUMES
+            .into_iter()
+            .filter(move |volume| has_mailboxes || *volume != MAIL_DIRECTORY)
+    }
+
     /// For whom a certificate is made.
     pub fn certificate_names(&self) -> certificates::Names {
         certificates::Names {
@@ -128,6 +140,9 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
     let word = String::deserialize(deserializer)?;
     tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
 }
+
+/// The variable that makes this server a relay alone.
+pub const MAILBOXES: &str = "MAILROOM_MAILBOXES";
 
 /// The variable that keeps all mail in one mailbox.
 pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
@@ -226,6 +241,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Switch,
         default: "no",
         help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions that let strangers relay.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: MAILBOXES,
+        kind: Kind::OnOff,
+        default: "on",
+        help: "`off` makes this server a relay alone: no mailboxes, no IMAP and POP3; mail for `POSTFIX_MYDOMAIN` goes out like any other.",
         ..Variable::NEW
     },
     Variable {

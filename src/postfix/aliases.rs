@@ -1,5 +1,5 @@
-//! Aliases of the user's own beside ours. The role addresses (postmaster, abuse, hostmaster, root) stay, whatever maps are
-//! set; an entry of the user's for one of them comes first. What a map of patterns fits is no domain of aliases: those
+//! Aliases of the user's own beside ours. The role addresses (postmaster, abuse and the like) stay, whatever maps are set; a
+//! relay alone has none. An entry of the user's for one of them comes first. What a map of patterns fits is no domain of aliases: those
 //! are named one by one, by `virtual_alias_domains` or as keys of the user's tables.
 
 use std::collections::BTreeSet;
@@ -21,8 +21,8 @@ const KEYED: [&str; 5] = ["lmdb", "hash", "btree", "cdb", "texthash"];
 /// Adds what the maps of the user's own leave out.
 pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) {
     if let Some(given) = settings.parameters.get_mut(MAPS) {
-        let (variable, domains) = (given.variable.clone(), domains(&given.value, files, &site.domain));
-        with_ours(&mut given.value);
+        let (variable, domains) = (given.variable.clone(), domains(&given.value, files, site));
+        with_ours(&mut given.value, site);
         if !domains.is_empty() {
             settings.parameters.entry(DOMAINS.to_owned()).or_insert(Given {
                 variable,
@@ -35,21 +35,21 @@ pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) 
         if let Change::Option(name, value) = &mut setting.change
             && name == MAPS
         {
-            with_ours(value);
+            with_ours(value, site);
         }
     }
     let services = settings.services.iter_mut();
     for (name, value) in services.flat_map(|service| &mut service.options) {
         if name == MAPS {
-            with_ours(value);
+            with_ours(value, site);
         }
     }
 }
 
 /// Ours come behind the user's.
-fn with_ours(value: &mut String) {
+fn with_ours(value: &mut String, site: &Site) {
     let ours = format!("lmdb:{POSTFIX_TABLES}/virtual");
-    if value.contains(&ours) {
+    if !site.mailboxes || value.contains(&ours) {
         return;
     }
     if !value.is_empty() {
@@ -58,8 +58,8 @@ fn with_ours(value: &mut String) {
     value.push_str(&ours);
 }
 
-/// The keys that are domains (virtual(5), "virtual alias domains").
-fn domains(value: &str, files: &UserFiles, own: &str) -> BTreeSet<String> {
+/// The keys that are domains (virtual(5), "virtual alias domains"), but for the one that has mailboxes.
+fn domains(value: &str, files: &UserFiles, site: &Site) -> BTreeSet<String> {
     let of_path = |path: &str| {
         let source = files.referenced.iter().find(|(there, _)| there == Path::new(path));
         source.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
@@ -68,7 +68,7 @@ fn domains(value: &str, files: &UserFiles, own: &str) -> BTreeSet<String> {
         .filter(|(kind, _)| KEYED.contains(kind))
         .filter_map(|(_, path)| of_path(path))
         .flat_map(|text| keys(&text).filter(|key| is_domain(key)).collect::<Vec<_>>())
-        .filter(|domain| domain != own)
+        .filter(|domain| !site.mailboxes || *domain != site.domain)
         .collect()
 }
 
@@ -86,7 +86,7 @@ fn is_domain(key: &str) -> bool {
 
 /// Our own domain holds mailboxes: as a domain of aliases, too, all its mail would bounce.
 pub(super) fn wrong(settings: &Settings, site: &Site) -> Option<Mistake> {
-    let given = settings.parameters.get(DOMAINS)?;
+    let given = settings.parameters.get(DOMAINS).filter(|_| site.mailboxes)?;
     let is_ours = |word: &str| word.eq_ignore_ascii_case(&site.domain) || ["$mydomain", "${mydomain}"].contains(&word);
     let mut words = given.value.split([',', ' ', '\t']);
     words.any(is_ours).then(|| {
@@ -102,13 +102,15 @@ pub(super) fn wrong(settings: &Settings, site: &Site) -> Option<Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::read::tests::site;
+    use crate::site::MAILBOXES;
 
     #[test]
     fn ours_come_last_and_once() {
         let added = |value: &str| {
             let mut value = value.to_owned();
-            with_ours(&mut value);
-            with_ours(&mut value);
+            with_ours(&mut value, &site(&[]));
+            with_ours(&mut value, &site(&[]));
             value
         };
         let ours = format!("lmdb:{POSTFIX_TABLES}/virtual");
@@ -121,10 +123,20 @@ mod tests {
         let text =
             "# x.test y\nAlias.test anything\na@b.test c\n@alias.test user@metabuilder.local\n  more.test\nuser x\n";
         let files = UserFiles {
-            referenced: vec![("/a".into(), text.into()), ("/r".into(), "/./ user\nc.test x\n".into())],
+            referenced: vec![
+                ("/a".into(), text.into()),
+                ("/r".into(), "/./ user\nc.test x\n".into()),
+                ("/own".into(), "metabuilder.local x\n".into()),
+            ],
             ..UserFiles::default()
         };
-        let found = domains("lmdb:/a, regexp:/r", &files, "metabuilder.local");
+        let maps = "lmdb:/a, regexp:/r, lmdb:/own";
+        let found = domains(maps, &files, &site(&[]));
         assert_eq!(found, BTreeSet::from(["alias.test".to_owned()]));
+        let found = domains(maps, &files, &site(&[(MAILBOXES, "off")]));
+        assert!(
+            found.contains("metabuilder.local"),
+            "a relay alone has no mailboxes there: {found:?}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::master_settings::{Change, MasterSetting, applied};
 use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
-use super::{META_DIRECTORY, catch_all, main_cf, tables};
+use super::{META_DIRECTORY, catch_all, main_cf, relay_only, tables};
 use crate::daemon::Basis;
 use crate::layout::{
     CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY, RELAY_LOGIN,
@@ -19,7 +19,7 @@ use crate::layout::{
 use crate::plan::{File, Plan};
 use crate::settings::Values;
 use crate::settings::gather::DROP_INS;
-use crate::site::{Protocols, Site};
+use crate::site::{MAILBOXES, Protocols, Site};
 use crate::system::files::Owner;
 use crate::system::owners::Without;
 use crate::templates;
@@ -60,8 +60,10 @@ pub(super) fn plan(
     directories(&mut plan);
     let at = |name: &str| Path::new(POSTFIX_TABLES).join(name);
     let (accounts, domain) = (basis.accounts, &basis.site.domain);
-    plan.table(at("vmailbox"), &tables::mailboxes(domain, accounts));
-    plan.table(at("virtual"), &tables::aliases(accounts));
+    if basis.site.mailboxes {
+        plan.table(at("vmailbox"), &tables::mailboxes(domain, accounts));
+        plan.table(at("virtual"), &tables::aliases(accounts));
+    }
     plan.table(at("sender_login"), &tables::sender_logins(accounts));
     let relay = &settings.relay;
     if !relay.username.is_empty() {
@@ -166,7 +168,9 @@ pub(super) fn is_written(parameter: &str, value: &str, known: &Parameters, value
             .replace("{{ certificate }}", CERTIFICATE)
             .replace("{{ key }}", KEY)
     };
-    let written = match main_cf::in_template(parameter) {
+    let is_relay_only = values.entry(MAILBOXES).is_some_and(|entry| entry.canonical == "false");
+    let relay_only = relay_only::written(parameter).filter(|_| is_relay_only);
+    let written = match relay_only.or_else(|| main_cf::in_template(parameter)) {
         Some(text) => filled(text),
         None => known.default_of(parameter).to_owned(),
     };

@@ -26,6 +26,7 @@ mod peers;
 mod probes;
 mod relay;
 mod relay_login;
+mod relay_only;
 mod reload_guard;
 mod restriction_words;
 mod restrictions;
@@ -155,6 +156,8 @@ struct Configuration {
     settings: Settings,
     files: UserFiles,
     catch_all: Option<CatchAll>,
+    /// What a user should know of a relay alone.
+    relay_only: Option<String>,
 }
 
 impl Configuration {
@@ -163,6 +166,7 @@ impl Configuration {
             settings,
             files: UserFiles::default(),
             catch_all: None,
+            relay_only: None,
         }
     }
 }
@@ -178,9 +182,11 @@ impl Configured for Configuration {
         mistakes.extend(aliases::wrong(&self.settings, site));
         mistakes.extend(relay::wrong(&self.settings));
         mistakes.extend(destinations::wrong(&self.settings, site));
+        mistakes.extend(relay_only::wrong(&self.settings, &self.files, site));
         self.settings.use_relay_login(values);
         relay::complete(&mut self.settings);
         aliases::complete(&mut self.settings, &self.files, site);
+        self.relay_only = relay_only::apply(&mut self.settings, site);
         self.catch_all = CatchAll::apply(&mut self.settings, site);
         Ok(mistakes)
     }
@@ -201,7 +207,8 @@ impl Configured for Configuration {
     fn notes(&self) -> Vec<String> {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
         let kept = self.catch_all.iter().map(CatchAll::note);
-        let notes = shadowed.into_iter().chain(relay::notes(&self.settings));
+        let notes = self.relay_only.iter().cloned().chain(shadowed);
+        let notes = notes.chain(relay::notes(&self.settings));
         notes.chain(limits::notes(&self.settings)).chain(kept).collect()
     }
 

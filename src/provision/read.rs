@@ -11,7 +11,7 @@ use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::{CATCH_ALL, Protocols, Site};
+use crate::site::{CATCH_ALL, MAILBOXES, Protocols, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
@@ -89,7 +89,7 @@ fn examined(
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
-    objections.extend(unknown_catch_all(&site, &values));
+    objections.extend(wrong_catch_all(&site, &values));
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
     }
@@ -130,7 +130,7 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     let recorded = facts
         .recorded_domain
         .as_ref()
-        .filter(|recorded| **recorded != site.domain)?;
+        .filter(|recorded| site.mailboxes && **recorded != site.domain)?;
     let reason = format!(
         "the mailboxes in /var/mail belong to {recorded}: set POSTFIX_MYDOMAIN={recorded}, or start with another volume \
          (to hand them over to {} on purpose, remove {PRIMARY_DOMAIN_RECORD})",
@@ -140,23 +140,28 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
 }
 
-/// All mail would bounce.
-fn unknown_catch_all(site: &Site, values: &Values) -> Option<Mistake> {
+/// Without that mailbox all mail would bounce.
+fn wrong_catch_all(site: &Site, values: &Values) -> Option<Mistake> {
     let address = site.catch_all()?;
+    let entry = values.entry(CATCH_ALL)?;
+    let wrong = |reason: String| Some(Mistake::new(&entry.origin, &entry.raw, reason));
+    if !site.mailboxes {
+        return wrong(format!(
+            "keeps all mail in a mailbox, and {MAILBOXES}=off leaves none: keep one of the two"
+        ));
+    }
     let names = accounts::names();
     if names.iter().any(|name| address == format!("{name}@{}", site.domain)) {
         return None;
     }
     let name = address.split('@').next().unwrap_or_default();
     let meant = nearest(name, names.into_iter()).map(|nearest| format!("; did you mean {nearest}?"));
-    let reason = format!(
+    wrong(format!(
         "is no account of this server; its accounts are {}, in {}{}",
         names.join(", "),
         site.domain,
         meant.unwrap_or_default()
-    );
-    let entry = values.entry(CATCH_ALL)?;
-    Some(Mistake::new(&entry.origin, &entry.raw, reason))
+    ))
 }
 
 #[cfg(test)]
