@@ -47,10 +47,10 @@ enum Subcommands {
 }
 
 /// Does what the command line says. Called `/healthcheck` or `/healthcheck.sh`, it is the health check.
-pub fn main(arguments: Vec<String>, environment: &Environment) -> ExitCode {
+pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
     let called = arguments.first().map(Path::new).and_then(Path::file_stem);
     if called.is_some_and(|name| name == "healthcheck") {
-        return commands::healthcheck::run().into();
+        arguments.insert(1, "healthcheck".to_owned());
     }
     match Arguments::parse_from(arguments).command.unwrap_or(Subcommands::Run) {
         Subcommands::Run => code(commands::run::run(environment)),

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::values::words;
+
 /// Stands for a value that is never shown.
 pub const HIDDEN: &str = "<hidden>";
 
@@ -59,8 +61,14 @@ impl Secrets {
 
     /// What is said of a variable, without its own value where that is secret, and without those of others.
     pub fn said_of(&self, variable: &str, value: &str, reason: &str) -> String {
-        if self.names.contains(variable) && !value.is_empty() {
-            self.hide(&without_word(reason, value))
+        let is_secret = self.names.contains(variable) || is_secret(variable, value);
+        if is_secret && !value.is_empty() {
+            // A program that was given a table repeats what stands behind its type.
+            let words = value.split([',', ' ', '\t']);
+            let parts = words.flat_map(|word| [Some(word), word.split_once(':').map(|(_, rest)| rest)]);
+            let parts = parts.flatten().filter(|part| part.len() >= SHORT);
+            let reason = parts.fold(without_word(reason, value), |reason, part| without_word(&reason, part));
+            self.hide(&reason)
         } else {
             self.hide_those(reason, is_no_word)
         }
@@ -162,16 +170,41 @@ pub fn is_secret(name: &str, value: &str) -> bool {
         return false;
     }
     match last {
-        "MAPS" => {
-            words.any(|word| SECRET.contains(&word)) && ["static:", "inline:"].iter().any(|of| value.contains(of))
-        }
-        last => SECRET.contains(&last),
+        "MAPS" => words.any(|word| SECRET.contains(&word)) && !names_tables_alone(value),
+        // Misspelt, too: such a value is shown in the report of what is wrong.
+        last => SECRET.contains(&last) || last.starts_with("PASSW"),
     }
+}
+
+/// Whether a value is a list of tables in files and of servers. Anything else may be a login, put there directly or by a slip.
+fn names_tables_alone(value: &str) -> bool {
+    let is_table = |word: &str| {
+        let (kind, name) = word.trim_start_matches("proxy:").split_once(':').unwrap_or((word, ""));
+        let is_kind = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_kind && name.starts_with(['/', '$']) || word.starts_with('$')
+    };
+    let mut words = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    words::means_none(value) || words.all(is_table)
+}
+
+/// A text without the logins of its URLs: `smtp://me:hunter2@host`.
+fn without_logins(variable: &str, text: &str) -> String {
+    let may_hold = |word: &str| word.contains("://") || variable.to_ascii_uppercase().ends_with("RELAYHOST");
+    let bare = |word: &str| match word.rsplit_once('@').filter(|_| may_hold(word)) {
+        Some((before, host)) => {
+            let scheme = before
+                .split_once("://")
+                .map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+            format!("{scheme}{HIDDEN}@{host}")
+        }
+        None => word.to_owned(),
+    };
+    text.split_inclusive([' ', ',', '\t']).map(bare).collect()
 }
 
 /// Whether an unknown name may be meant for a secret's.
 pub fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
+    let name = name.to_ascii_uppercase().replace("PASSDB", "");
     ["PASS", "PWD", "SECRET", "TOKEN"]
         .iter()
         .any(|part| name.contains(part))
@@ -183,7 +216,7 @@ pub fn shown(variable: &str, value: &str) -> String {
     if is_secret(variable, value) {
         return HIDDEN.to_owned();
     }
-    value
+    without_logins(variable, value)
         .chars()
         .flat_map(|c| {
             if c.is_control() {
@@ -201,6 +234,23 @@ mod tests {
 
     #[test]
     fn secrets_and_control_characters_are_not_shown() {
+        for slip in [
+            "statc:me:hunter2",
+            "[brk-c]:587 me:hunter2",
+            "texthash:me:hunter2",
+            "me hunter2",
+        ] {
+            assert_eq!(shown("POSTFIX_SMTP_SASL_PASSWORD_MAPS", slip), "<hidden>");
+        }
+        for tables in ["lmdb:/etc/postfix/sasl_passwd", "proxy:pgsql:/x.cf, $y"] {
+            assert_eq!(shown("POSTFIX_SMTP_SASL_PASSWORD_MAPS", tables), tables);
+        }
+        assert_eq!(
+            shown("POSTFIX_RELAYHOST", "smtp://me:hunter2@a:25"),
+            "smtp://<hidden>@a:25"
+        );
+        assert_eq!(shown("POSTFIX_RELAYHOST", "me:hunter2@a:25"), "<hidden>@a:25");
+        assert_eq!(shown("POSTFIX_ALWAYS_BCC", "a@b.test"), "a@b.test");
         assert_eq!(shown("POSTFIX_SMTP_SASL_PASSWORD_MAPS", "static:a:b"), "<hidden>");
         assert_eq!(shown("POSTFIX_X", "a\x1b[1mb\n"), "a\\u{1b}[1mb\\n");
     }

@@ -2,6 +2,7 @@
 
 use super::output::{complain, print};
 use crate::control::{Answer, Request, client};
+use crate::health;
 
 /// Prints what was reloaded, or why nothing was; exit code 0 or 1.
 pub fn run() -> u8 {
@@ -17,7 +18,10 @@ pub fn run() -> u8 {
             1
         }
         Err(error) => {
-            complain(error);
+            match health::waiting() {
+                Some(waiting) => complain(format_args!("this server is in standby: {waiting}")),
+                None => complain(error),
+            }
             1
         }
     }

@@ -15,6 +15,7 @@ use super::{EXIT_CONFIG, refuse};
 use crate::control::client;
 use crate::daemons::DAEMONS;
 use crate::facts::rights::Rights;
+use crate::health;
 use crate::layout::RUN_DIRECTORY;
 use crate::logs::{Logs, Meanings};
 use crate::provision::volumes::{self, Locked};
@@ -61,6 +62,9 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
 fn only_server() -> Result<Option<Held>, String> {
     let refusal = |holder: Option<String>| {
         let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
+        if let Some(waiting) = health::waiting() {
+            return format!("a server is already here{holder}, in standby: {waiting}");
+        }
         format!(
             "a server is already running here{holder}: mailroom reload has it read its settings anew, mailroom healthcheck \
              asks how it is"

@@ -73,6 +73,11 @@ pub fn standby(waiting: Option<&str>) {
     };
 }
 
+/// Whether this server waits for another, and for which, in words.
+pub fn waiting() -> Option<String> {
+    fs::read_to_string(standby_note()).ok()
+}
+
 /// What the health check finds.
 #[derive(Debug)]
 pub enum State {
@@ -131,7 +136,7 @@ impl Health {
 
 /// Asks everything that PID 1 wrote down, in parallel. An error says why there is nothing to ask.
 pub fn check() -> Result<State, String> {
-    if let Ok(waiting) = fs::read_to_string(standby_note()) {
+    if let Some(waiting) = waiting() {
         return Ok(State::Standby(waiting));
     }
     let path = list();

@@ -66,7 +66,12 @@ pub(super) fn credentials(message: &str) -> Option<Range<usize>> {
 /// Where what is announced begins; a table's answer is behind the sign.
 fn announced(lower: &str) -> Option<usize> {
     let behind = |text: &str, from: usize| lower[from..].find(text).map(|at| from + at + text.len());
-    let of_table = || behind("_sasl_password_maps", 0).and_then(|from| behind(" = ", from));
+    // A table that stands in the setting itself has its answers in its name.
+    let of_table = || {
+        let from = behind("_sasl_password_maps", 0)?;
+        let in_its_name = ["static:", "inline:"].iter().find_map(|kind| lower[from..].find(kind));
+        in_its_name.map(|at| from + at).or_else(|| behind(" = ", from))
+    };
     ANNOUNCED.iter().find_map(|text| behind(text, 0)).or_else(of_table)
 }
 
@@ -234,6 +239,10 @@ mod tests {
             (
                 "maps_find: smtp_sasl_password_maps: lmdb:/x(0,lock): [far]:587 = relay:secret",
                 "maps_find: smtp_sasl_password_maps: lmdb:/x(0,lock): [far]:587 = …",
+            ),
+            (
+                "maps_find: smtp_sasl_password_maps: static:me:hunter4(0,lock): far = me:hunter4",
+                "maps_find: smtp_sasl_password_maps: …",
             ),
             (
                 "smtp_sasl_passwd_lookup: host `far' user `relay' pass `secret'",

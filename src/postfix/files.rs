@@ -265,10 +265,28 @@ pub(super) fn services(settings: &Settings, site: &Site) -> anyhow::Result<Vec<S
     let services =
         master_cf::parse(&rendered).map_err(|(line, reason)| anyhow::anyhow!("template master.cf:{line}: {reason}"))?;
     let mut services = applied(services, &settings.master, &settings.services);
+    if !settings.parameters.contains_key(SENDERS) {
+        services.iter_mut().for_each(check_senders);
+    }
     if site.catch_all().is_some() {
         catch_all::keep_in(&mut services);
     }
     Ok(services)
+}
+
+const SENDERS: &str = "smtpd_sender_restrictions";
+
+/// Logins send under addresses of their own wherever a user switches them on: as a rule of main.cf this would make a line in the
+/// log for each message of services without logins.
+fn check_senders(service: &mut Service) {
+    let has = |name: &str, value: Option<&str>| {
+        let mut options = service.options.iter();
+        options.any(|(there, set)| there == name && value.is_none_or(|value| set == value))
+    };
+    if service.program == "smtpd" && has("smtpd_sasl_auth_enable", Some("yes")) && !has(SENDERS, None) {
+        let restrictions = "$mua_sender_restrictions".to_owned();
+        service.options.push((SENDERS.to_owned(), restrictions));
+    }
 }
 
 /// The whole of master.cf.

@@ -77,6 +77,11 @@ pub fn attempt(directory: &Path, ours: &BTreeSet<Identity>) -> io::Result<Attemp
         return Ok(Attempt::Ours);
     }
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        // Nobody holds it, and it has another name besides: a file of the directory's owner, or a backup's. It is not written.
+        Ok(file) if file.metadata()?.nlink() > 1 => {
+            place.remove(name)?;
+            attempt(directory, ours)
+        }
         // The one before may have removed the file, or its directory, meanwhile.
         Ok(file) if is_still_there(&place, name, &file) => Ok(Attempt::Held(Held { place, file })),
         Ok(_) => Ok(Attempt::InUse(None)),
@@ -86,12 +91,12 @@ pub fn attempt(directory: &Path, ours: &BTreeSet<Identity>) -> io::Result<Attemp
     }
 }
 
-/// The directory's owner could have put something else there, or another name of a file of its own: that is removed.
+/// The directory's owner could have put something else there, such as a link: that is removed.
 fn open(place: &Place, name: &OsStr) -> io::Result<File> {
     match place.open_or_make(name, 0o600) {
-        Ok(file) if file.metadata()?.nlink() == 1 => Ok(file),
+        Ok(file) => Ok(file),
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
-        _ => {
+        Err(_) => {
             place.remove(name)?;
             place.open_or_make(name, 0o600)
         }
@@ -145,6 +150,19 @@ mod tests {
             matches!(attempt(path, &nothing).unwrap(), Attempt::Held(_)),
             "dropped with the file"
         );
+    }
+
+    #[test]
+    fn a_backup_by_hard_links_takes_no_lock_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, nothing) = (directory.path(), BTreeSet::new());
+        let Attempt::Held(held) = attempt(path, &nothing).unwrap() else {
+            panic!("not locked");
+        };
+        std::fs::hard_link(path.join(LOCK_FILE), path.join("snapshot")).unwrap();
+        assert!(matches!(attempt(path, &nothing).unwrap(), Attempt::InUse(_)));
+        drop(held);
+        assert!(matches!(attempt(path, &nothing).unwrap(), Attempt::Held(_)));
     }
 
     #[test]

@@ -59,6 +59,15 @@ pub fn canonical(text: &str) -> Result<String, String> {
 }
 
 fn parse(text: &str) -> Result<RelayHost, String> {
+    if let Some((_, host)) = text.rsplit_once('@') {
+        let host = host.trim_end_matches('/');
+        let (name, port) = host.split_once(':').unwrap_or((host, "587"));
+        let name = name.trim_matches(['[', ']']);
+        return Err(format!(
+            "must not hold a login, which belongs in MAILROOM_RELAYHOST_USERNAME and MAILROOM_RELAYHOST_PASSWORD; did you mean \
+             [{name}]:{port}?"
+        ));
+    }
     let wrong = || Err("must be [host]:port, [host], domain:port or domain, such as [smtp.example.org]:587".to_owned());
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or_default();
@@ -200,6 +209,8 @@ mod tests {
             ("fd77::5", "did you mean [fd77::5]?"),
             ("smtp://sink:25", "did you mean [sink]:25?"),
             ("[smtp/x]", "'/'"),
+            ("smtp://me:hunter2@sink:25/", "did you mean [sink]:25?"),
+            ("me:hunter2@sink", "did you mean [sink]:587?"),
         ] {
             let said = canonical(text).expect_err(text);
             assert!(said.contains(reason), "{text}: {said}");

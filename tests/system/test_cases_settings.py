@@ -201,6 +201,20 @@ def test_secret_files_that_are_none(checker):
     assert done.returncode == 64 and "must not hold a colon" in report(done.stderr)["MAILROOM_RELAYHOST_USERNAME"]
 
 
+@pytest.mark.parametrize("variable", [
+    "POSTFIX_SMTP_SASL_PASSWORD_MAPS=statc:me:hunter2",
+    "POSTFIX_LMTP_SASL_PASSWORD_MAPS=texthash:me:hunter2",
+    "POSTFIX_SMTP_SASL_PASSWORD_MAPS=[sink]:587 me:hunter2",
+    "MAILROOM_MASTER_SMTP_UNIX_SMTP_SASL_PASSWORD_MAPS=statc:me:hunter2",
+    "POSTFIX_RELAYHOST=smtp://me:hunter2@sink:587",
+    "POSTFIX_RELAYHOST=me:hunter2@sink:587",
+    "DOVECOT_DOVEADM_PASSWRD=hunter2",
+])
+def test_a_login_that_slipped_is_not_shown(checker, variable):
+    done = check(checker, variable)
+    assert done.returncode == 64 and "hunter2" not in done.stdout + done.stderr, done.stderr
+
+
 def test_row_19_masks_do_not_reveal(checker):
     done = checker.exec("env", "-i", "POSTFIX_RELAYHOST=[sink]:25", "MAILROOM_RELAYHOST_USERNAME=postfix",
                         "MAILROOM_RELAYHOST_PASSWORD=postfix", "/usr/local/bin/mailroom", "render")

@@ -45,8 +45,20 @@ def test_a_stop_while_it_waits(lab):
     lab.server(alias=name("first"), options=options)
     second = lab.server(alias=name("second"), env={"MAILROOM_WAIT_FOR_VOLUMES": "60s"}, options=options, healthy=False)
     second.wait_for_log("Waiting up to 60 s")
+    assert "in standby: /var/mail is in use" in second.exec("mailroom", "reload", check=False).stderr
+    assert "in standby: /var/mail is in use" in second.exec("mailroom", "run", check=False).stderr
     docker("stop", "-t", "3", second.id)
     assert second.exit_code == 0
+
+
+def test_a_backup_by_hard_links_takes_no_lock_away(lab):
+    options = on_volumes(lab)
+    first = lab.server(alias=name("first"), options=options)
+    first.sh("for v in /var/mail /var/spool/postfix; do mkdir $v/snapshot; ln $v/.mailroom-lock $v/snapshot; done")
+    env = {"MAILROOM_WAIT_FOR_VOLUMES": "0s"}
+    second = lab.server(alias=name("second"), env=env, options=options, healthy=False)
+    assert second.wait() == 78 and "/var/mail is in use by container" in second.logs()
+    assert first.exec("/healthcheck", check=False).returncode == 0
 
 
 def test_one_volume_for_several_paths(lab):
