@@ -31,6 +31,7 @@ mod reload_guard;
 mod restriction_words;
 mod restrictions;
 mod rules;
+mod sender_check;
 mod service;
 mod settings;
 mod tables;
@@ -174,6 +175,7 @@ impl Configuration {
 impl Configured for Configuration {
     fn examine(&mut self, site: &Site, values: &Values) -> anyhow::Result<Vec<Mistake>> {
         self.settings.type_values(values)?;
+        sender_check::apply(&mut self.settings);
         let mut mistakes = checks::all(&self.settings, site, values);
         let (files, wrong) = user_tables::find(&self.settings, site);
         self.files = files;
@@ -208,7 +210,9 @@ impl Configured for Configuration {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
         let kept = self.catch_all.iter().map(CatchAll::note);
         let notes = self.relay_only.iter().cloned().chain(shadowed);
-        let notes = notes.chain(relay::notes(&self.settings));
+        let notes = notes
+            .chain(relay::notes(&self.settings))
+            .chain(sender_check::note(&self.settings));
         notes.chain(limits::notes(&self.settings)).chain(kept).collect()
     }
 
