@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Deserializer};
 
 use crate::certificates;
+use crate::layout::{MAIL_DIRECTORY, VOLUMES};
 use crate::settings::Values;
 use crate::settings::table::Variable;
 use crate::values::kind::Kind;
@@ -15,6 +16,7 @@ use crate::values::network::{Networks, OwnNetworks};
 
 /// The typed values. Envy fills them from what the reader has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable of its own")]
 pub struct Site {
     /// `POSTFIX_MYHOSTNAME`.
     #[serde(rename = "postfix_myhostname")]
@@ -52,6 +54,9 @@ pub struct Site {
     /// `MAILROOM_ALLOW_OPEN_RELAY`.
     #[serde(rename = "mailroom_allow_open_relay")]
     pub allow_open_relay: bool,
+    /// `MAILROOM_MAILBOXES`: accounts have mailboxes here. Without them this server is a relay alone.
+    #[serde(rename = "mailroom_mailboxes")]
+    pub mailboxes: bool,
     /// `MAILROOM_CATCH_ALL`: an account's name or address; empty for none.
     #[serde(rename = "mailroom_catch_all")]
     pub catch_all: String,
@@ -109,10 +114,23 @@ impl Site {
         }
     }
 
-    /// The domains that have mailboxes here, the primary one first.
+    /// The domains of accounts, the primary one first.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         let more = self.more_domains.iter().filter(|domain| **domain != self.domain);
         std::iter::once(&self.domain).chain(more).map(String::as_str)
+    }
+
+    /// Those of them that have mailboxes here: none on a relay alone.
+    pub fn mailbox_domains(&self) -> impl Iterator<Item = &str> {
+        self.domains().filter(|_| self.mailboxes)
+    }
+
+    /// The volumes that this server uses, in the order in which they are locked.
+    pub fn volumes(&self) -> impl Iterator<Item = &'static str> {
+        let has_mailboxes = self.mailboxes;
+        VOLUMES
+            .into_iter()
+            .filter(move |volume| has_mailboxes || *volume != MAIL_DIRECTORY)
     }
 
     /// For whom a certificate is made.
@@ -141,11 +159,14 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
     tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
 }
 
-/// The variable that keeps all mail in one mailbox.
+/// The variable that makes this server a relay alone.
+pub const MAILBOXES: &str = "MAILROOM_MAILBOXES";
+
+/// The variable that declares accounts.
 pub const ACCOUNTS: &str = "MAILROOM_ACCOUNTS";
-/// See `VARIABLES`.
+/// The variable that declares aliases.
 pub const ALIASES: &str = "MAILROOM_ALIASES";
-/// See `VARIABLES`.
+/// The variable that keeps all mail in one mailbox.
 pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
 
 /// Words of `inet_protocols`; Dovecot's `listen` follows it.
@@ -207,7 +228,7 @@ pub static VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "MAILROOM_TEST_ACCOUNTS",
-        kind: Kind::OneOf(&[("on", "true"), ("yes", "true"), ("off", "false"), ("no", "false")]),
+        kind: Kind::OnOff,
         default: "on",
         help: "Whether the three test accounts exist while no other account does.",
         ..Variable::NEW
@@ -271,6 +292,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Switch,
         default: "no",
         help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions, tables and lists that let strangers relay.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: MAILBOXES,
+        kind: Kind::OnOff,
+        default: "on",
+        help: "`off` makes this server a relay alone: no mailboxes, no IMAP and POP3; mail for `POSTFIX_MYDOMAIN` goes out like any other.",
         ..Variable::NEW
     },
     Variable {

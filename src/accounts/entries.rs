@@ -10,7 +10,7 @@ use crate::report::Mistake;
 use crate::secrets::HIDDEN;
 use crate::settings::Values;
 use crate::settings::reader::Entry as Value;
-use crate::site::{ACCOUNTS, ALIASES, Site};
+use crate::site::{ACCOUNTS, ALIASES, MAILBOXES, Site};
 use crate::values::{nearest, words};
 
 /// A password as it is declared.
@@ -125,6 +125,11 @@ impl Reading<'_> {
 
     fn aliases(&mut self, value: Option<&Value>) -> BTreeMap<String, Place> {
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        if let Some(value) = value.filter(|value| value.explicit && !self.site.mailboxes) {
+            let reason = format!("are names of mailboxes, and {MAILBOXES}=off leaves none: keep one of the two");
+            self.mistakes.push(Mistake::new(&value.origin, HIDDEN, reason));
+            return places;
+        }
         for (place, entry) in value.map(entries).unwrap_or_default() {
             let name = entry.split(':').next().unwrap_or_default();
             let read = alias(entry, self.site).and_then(|alias| match places.get(&alias.address) {
@@ -436,5 +441,7 @@ mod tests {
             said(&[("MAILROOM_TEST_ACCOUNTS", "off"), (ALIASES, "info:user")]).len(),
             1
         );
+        let said = said(&[(MAILBOXES, "off"), (ALIASES, "info:user")]);
+        assert!(said.len() == 1 && said[0].contains("keep one of the two"), "{said:?}");
     }
 }

@@ -14,7 +14,7 @@ use crate::site::Site;
 /// What an account may do beyond reading its own mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Receives mail for postmaster, abuse, hostmaster and root.
+    /// Receives mail for postmaster, abuse and the like.
     Administrator,
     /// May send with any sender address.
     Relay,
@@ -164,8 +164,8 @@ pub fn names() -> [&'static str; 3] {
     TEST_ACCOUNTS.map(|(name, ..)| name)
 }
 
-/// The local parts whose mail goes to the administrator (RFC 2142).
-pub const ADMINISTRATOR_ALIASES: [&str; 4] = ["postmaster", "abuse", "hostmaster", "root"];
+/// The local parts whose mail goes to the administrator (RFC 2142); answers to bounces are addressed to the last.
+pub const ADMINISTRATOR_ALIASES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "root", "mailer-daemon"];
 
 /// The test accounts, in `domain`. `kept` are the hashes of an earlier start: one that still fits is used again.
 pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String> {

@@ -151,7 +151,7 @@ async fn start(
 async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow::Result<(Read, InForce, Provisioned)> {
     let mut desired = desired(&read)?;
     server::configure_logs(&desired, &origin.logs)?;
-    *locked = volumes::lock(read.site.wait_for_volumes).await?;
+    *locked = volumes::lock(read.site.volumes(), read.site.wait_for_volumes).await?;
     if locked.after_others {
         (read, desired) = again(origin).await?;
     }

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, refused_file, state_directory, unknown_file, users};
+use super::{drop_in, refused_file, refuses_itself, state_directory, unknown_file, users};
 use crate::accounts::password;
 use crate::daemon::Basis;
 use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
 use crate::settings::{DropIn, Values};
-use crate::site::Protocols;
+use crate::site::{MAILBOXES, Protocols};
 use crate::templates;
 
 #[derive(Serialize)]
@@ -33,6 +33,9 @@ struct Config<'a> {
     auth_socket: &'a str,
     lmtp_socket: &'a str,
     delimiter: String,
+    mailboxes: bool,
+    /// `yes` or `no`.
+    protocols: &'a str,
 }
 
 /// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
@@ -59,6 +62,18 @@ impl Config<'_> {
             auth_socket: AUTH_SOCKET,
             lmtp_socket: LMTP_SOCKET,
             delimiter: String::new(),
+            mailboxes: true,
+            protocols: "yes",
+        }
+    }
+
+    /// Without mailboxes no protocol of theirs is served.
+    fn with_mailboxes(self, mailboxes: bool) -> Self {
+        let protocols = if mailboxes { "yes" } else { "no" };
+        Config {
+            mailboxes,
+            protocols,
+            ..self
         }
     }
 }
@@ -89,7 +104,7 @@ impl Written {
             domain: value("POSTFIX_MYDOMAIN"),
             listen: listens(value("POSTFIX_INET_PROTOCOLS")),
             delimiter: delimiter(value("POSTFIX_RECIPIENT_DELIMITER")),
-            ..Config::new()
+            ..Config::new().with_mailboxes(value(MAILBOXES) != "false")
         })?;
         let lines = text.lines().filter(|line| !line.starts_with([' ', '#']));
         let settings = lines.filter_map(|line| line.split_once(" = "));
@@ -119,12 +134,12 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
         hostname: &site.hostname,
         domain: &site.domain,
         listen: listens(listen),
-        refused: (!trust.itself).then(refused_file),
+        refused: refuses_itself(basis).then(refused_file),
         trusted: trust.cidrs().iter().map(ToString::to_string).collect(),
         certificate,
         key,
         delimiter: delimiter(&site.recipient_delimiter),
-        ..Config::new()
+        ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {
         text.push_str(OWN_SETTINGS);

@@ -26,7 +26,9 @@ const SERVICES: [Service; 4] = [
 /// A line for each service that one client can fill, as `doveconf -n` shows the limits.
 pub(super) fn notes(shown: &str) -> Vec<String> {
     let settings = settings(shown);
-    SERVICES.iter().filter_map(|service| note(service, &settings)).collect()
+    let is_on = |service: &&Service| !settings.iter().any(|setting| setting.switches_off(service.protocol));
+    let served = SERVICES.iter().filter(is_on);
+    served.filter_map(|service| note(service, &settings)).collect()
 }
 
 fn note(service: &Service, settings: &[Shown]) -> Option<String> {
@@ -90,6 +92,8 @@ mod tests {
             let notes = notes(&format!("{ours}{more}"));
             assert!(notes.iter().any(|note| note.contains(said)), "{more}: {notes:?}");
         }
+        let off = "protocols {\n  imap = no\n  pop3 = no\n}\nmail_max_userip_connections = 9999\n";
+        assert!(notes(off).is_empty());
         assert!(notes(&format!("{ours}service imap {{\n  process_limit = 101\n}}\n")).is_empty());
     }
 }

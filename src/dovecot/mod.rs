@@ -8,6 +8,7 @@ mod lists;
 mod log_lines;
 mod old_names;
 mod probes;
+mod relay_only;
 mod service;
 mod settings;
 mod shown;
@@ -56,6 +57,11 @@ fn source_of_drop_in(copy: &Path) -> PathBuf {
     Path::new(DROP_INS)
         .join(DROP_IN_DIRECTORY)
         .join(copy.file_name().unwrap_or_default())
+}
+
+/// Whether IMAP and POP3 refuse clients with the container's own address.
+fn refuses_itself(basis: &Basis) -> bool {
+    basis.site.mailboxes && !basis.trust.itself
 }
 
 /// Logins that are always refused, as `protocol-secured-from`: without TLS from the container's own address.
@@ -114,8 +120,12 @@ pub(crate) fn grammar() -> Box<dyn Grammar> {
 }
 
 impl Configured for Settings {
-    fn examine(&mut self, _: &Site, _: &Values) -> anyhow::Result<Vec<Mistake>> {
-        Ok(Vec::new())
+    fn examine(&mut self, site: &Site, _: &Values) -> anyhow::Result<Vec<Mistake>> {
+        if site.mailboxes {
+            return Ok(Vec::new());
+        }
+        self.unused = relay_only::unused(self);
+        Ok(relay_only::wrong(self))
     }
 
     fn count(&self) -> usize {
@@ -136,7 +146,7 @@ impl Configured for Settings {
                 setting.variable
             )
         };
-        commented.map(note).collect()
+        commented.map(note).chain(relay_only::note(&self.unused)).collect()
     }
 
     /// Dovecot does not open or close listeners for a reload; Postfix says so for both.
@@ -165,7 +175,9 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     plan.directory(drop_in_copies(), Owner::ROOT, 0o755);
     plan.directory(state_directory(), Owner::ROOT, 0o755);
     plan.directory(DOVECOT_RUN_DIRECTORY, Owner::ROOT, 0o755);
-    mailboxes(&mut plan, &site.domain, accounts);
+    if site.mailboxes {
+        mailboxes(&mut plan, &site.domain, accounts);
+    }
     let for_dovecot = |path: PathBuf, text: String| File {
         path,
         bytes: text.into_bytes(),
@@ -175,7 +187,7 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     let users = users::users(&site.domain, trust, accounts);
     plan.files.push(for_dovecot(USERS_FILE.into(), users));
     plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts)));
-    if !trust.itself {
+    if refuses_itself(basis) {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));
     }

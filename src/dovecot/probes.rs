@@ -62,7 +62,8 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
             greeting: Some("VERSION\t".to_owned()),
         },
     };
-    LISTENERS.iter().map(greeting).chain([logins]).chain(inner()).collect()
+    let served = LISTENERS.iter().filter(|_| site.mailboxes);
+    served.map(greeting).chain([logins]).chain(inner()).collect()
 }
 
 /// The main process, which starts all others, and whether one of them is stopped.
@@ -86,8 +87,8 @@ fn inner() -> [Named; 2] {
 /// The ports that a configuration closes, as `doveconf -n` shows it: by `protocols`, by `ssl`, or by another port.
 pub(super) fn closed_ports(shown: &str) -> Vec<u16> {
     let settings = shown::settings(shown);
-    let closed = settings.iter().flat_map(|Shown { block, name, value }| {
-        let closed_here = LISTENERS.iter().filter(|listener| closes(block, name, value, listener));
+    let closed = settings.iter().flat_map(|setting| {
+        let closed_here = LISTENERS.iter().filter(|listener| closes(setting, listener));
         closed_here.map(|listener| listener.port)
     });
     closed.collect()
@@ -104,16 +105,15 @@ pub(super) fn without_tls(shown: &str) -> Option<String> {
     })
 }
 
-/// Whether a setting in a block closes a listener.
-fn closes(block: &str, name: &str, value: &str, listener: &Listener) -> bool {
-    match (block, name) {
-        ("", "protocols") => !value.split_whitespace().any(|served| served == listener.protocol),
-        ("", "ssl") => value == "no" && listener.name.ends_with('s'),
-        ("protocols", _) => name == listener.protocol && value == "no",
+/// Whether a setting closes a listener.
+fn closes(setting: &Shown, listener: &Listener) -> bool {
+    let Shown { block, name, value } = setting;
+    match (*block, *name) {
+        ("", "ssl") => *value == "no" && listener.name.ends_with('s'),
         (_, "port") => {
-            block.strip_prefix("inet_listener ") == Some(listener.name) && value != listener.port.to_string()
+            block.strip_prefix("inet_listener ") == Some(listener.name) && *value != listener.port.to_string()
         }
-        _ => false,
+        _ => setting.switches_off(listener.protocol),
     }
 }
 

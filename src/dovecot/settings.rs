@@ -22,6 +22,8 @@ pub struct Settings {
     pub given: Vec<DovecotSetting>,
     /// Files of settings.
     pub files: Vec<DropIn>,
+    /// Variables that have no effect in a relay alone.
+    pub unused: Vec<String>,
 }
 
 /// The shapes of settings' names: which settings there are, and what they may hold, only Dovecot knows. It checks them when
@@ -104,19 +106,34 @@ impl Settings {
     }
 }
 
-/// The lines of a drop-in file that set something, with their numbers from 1 and whether they stand at the top.
-fn set_lines(text: &str) -> Vec<(usize, &str, &str, bool)> {
-    let (mut depth, mut found) = (0_usize, Vec::new());
+/// A line of a drop-in file that sets something.
+pub(super) struct SetLine<'a> {
+    /// Its number from 1.
+    pub(super) number: usize,
+    /// The block in which it stands, such as `service imap`; nothing at the top.
+    pub(super) block: &'a str,
+    pub(super) name: &'a str,
+    pub(super) value: &'a str,
+}
+
+/// All such lines of a drop-in file.
+pub(super) fn set_lines(text: &str) -> Vec<SetLine<'_>> {
+    let (mut blocks, mut found) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if line.starts_with('#') {
             continue;
         }
-        if line.ends_with('{') {
-            depth += 1;
+        if let Some(block) = line.strip_suffix('{') {
+            blocks.push(block.trim());
         } else if line == "}" {
-            depth = depth.saturating_sub(1);
+            blocks.pop();
         } else if let Some((name, value)) = line.split_once('=') {
-            found.push((number, name.trim(), value.trim(), depth == 0));
+            found.push(SetLine {
+                number,
+                block: blocks.last().copied().unwrap_or_default(),
+                name: name.trim(),
+                value: value.trim(),
+            });
         }
     }
     found
@@ -130,8 +147,14 @@ pub(super) fn count(text: &str) -> usize {
 /// The lines of a drop-in file that set what Mailroom decides, to something else.
 fn decided_settings(file: &DropIn, written: &Written) -> Vec<Mistake> {
     let lines = set_lines(&file.text).into_iter();
-    let mistake = |(number, name, value, at_the_top)| {
-        let reason = decided(name, value, at_the_top, written)?;
+    let mistake = |line: SetLine| {
+        let SetLine {
+            number,
+            block,
+            name,
+            value,
+        } = line;
+        let reason = decided(name, value, block.is_empty(), written)?;
         let origin = format!("{}:{number}", file.path.display());
         Some(Mistake::new(origin, format!("{name} = {value}"), reason))
     };
@@ -141,12 +164,11 @@ fn decided_settings(file: &DropIn, written: &Written) -> Vec<Mistake> {
 /// The file without the lines that set what Mailroom decides to what it is: doveconf(1) warns of one that comes behind the
 /// filters, which are not changed by it.
 fn without_written(file: DropIn, written: &Written) -> DropIn {
-    let is_written =
-        |(_, name, value, at_the_top): &(usize, &str, &str, bool)| is_written(name, value, *at_the_top, written);
+    let is_written = |line: &&SetLine| is_written(line.name, line.value, line.block.is_empty(), written);
     let lines: Vec<usize> = set_lines(&file.text)
         .iter()
-        .filter(|line| is_written(line))
-        .map(|line| line.0)
+        .filter(is_written)
+        .map(|line| line.number)
         .collect();
     if lines.is_empty() {
         return file;

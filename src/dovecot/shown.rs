@@ -10,6 +10,17 @@ pub(super) struct Shown<'a> {
     pub(super) value: &'a str,
 }
 
+impl Shown<'_> {
+    /// Whether it switches a protocol off.
+    pub(super) fn switches_off(&self, protocol: &str) -> bool {
+        match (self.block, self.name) {
+            ("", "protocols") => !self.value.split_whitespace().any(|served| served == protocol),
+            ("protocols", name) => name == protocol && self.value == "no",
+            _ => false,
+        }
+    }
+}
+
 /// All settings, in their order.
 pub(super) fn settings(shown: &str) -> Vec<Shown<'_>> {
     let (mut blocks, mut settings) = (Vec::new(), Vec::new());

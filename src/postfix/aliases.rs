@@ -1,5 +1,5 @@
-//! Aliases of the user's own beside ours. The role addresses (postmaster, abuse, hostmaster, root) stay, whatever maps are
-//! set; an entry of the user's for one of them comes first. What a map of patterns fits is no domain of aliases: those
+//! Aliases of the user's own beside ours. The role addresses (postmaster, abuse and the like) stay, whatever maps are set; a
+//! relay alone has none. An entry of the user's for one of them comes first. What a map of patterns fits is no domain of aliases: those
 //! are named one by one, by `virtual_alias_domains` or as keys of the user's tables.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const KEYED: [&str; 5] = ["lmdb", "hash", "btree", "cdb", "texthash"];
 pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) {
     if let Some(given) = settings.parameters.get_mut(MAPS) {
         let (variable, domains) = (given.variable.clone(), domains(&given.value, files, site));
-        with_ours(&mut given.value);
+        with_ours(&mut given.value, site);
         if !domains.is_empty() {
             settings.parameters.entry(DOMAINS.to_owned()).or_insert(Given {
                 variable,
@@ -35,21 +35,21 @@ pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) 
         if let Change::Option(name, value) = &mut setting.change
             && name == MAPS
         {
-            with_ours(value);
+            with_ours(value, site);
         }
     }
     let services = settings.services.iter_mut();
     for (name, value) in services.flat_map(|service| &mut service.options) {
         if name == MAPS {
-            with_ours(value);
+            with_ours(value, site);
         }
     }
 }
 
 /// Ours come behind the user's.
-fn with_ours(value: &mut String) {
+fn with_ours(value: &mut String, site: &Site) {
     let ours = format!("lmdb:{POSTFIX_TABLES}/virtual");
-    if value.contains(&ours) {
+    if !site.mailboxes || value.contains(&ours) {
         return;
     }
     if !value.is_empty() {
@@ -58,7 +58,7 @@ fn with_ours(value: &mut String) {
     value.push_str(&ours);
 }
 
-/// The keys that are domains (virtual(5), "virtual alias domains").
+/// The keys that are domains (virtual(5), "virtual alias domains"), but for those that have mailboxes.
 fn domains(value: &str, files: &UserFiles, site: &Site) -> BTreeSet<String> {
     let of_path = |path: &str| {
         let source = files.referenced.iter().find(|(there, _)| there == Path::new(path));
@@ -68,7 +68,7 @@ fn domains(value: &str, files: &UserFiles, site: &Site) -> BTreeSet<String> {
         .filter(|(kind, _)| KEYED.contains(kind))
         .filter_map(|(_, path)| of_path(path))
         .flat_map(|text| keys(&text).filter(|key| is_domain(key)).collect::<Vec<_>>())
-        .filter(|domain| site.domains().all(|own| own != domain))
+        .filter(|domain| site.mailbox_domains().all(|own| own != domain))
         .collect()
 }
 
@@ -88,9 +88,9 @@ fn is_domain(key: &str) -> bool {
 pub(super) fn wrong(settings: &Settings, site: &Site) -> Option<Mistake> {
     let given = settings.parameters.get(DOMAINS)?;
     let own = |word: &str| match word {
-        "$mydomain" | "${mydomain}" => Some(site.domain.clone()),
+        "$mydomain" | "${mydomain}" => site.mailboxes.then(|| site.domain.clone()),
         word => site
-            .domains()
+            .mailbox_domains()
             .find(|own| word.eq_ignore_ascii_case(own))
             .map(str::to_owned),
     };
@@ -107,13 +107,15 @@ pub(super) fn wrong(settings: &Settings, site: &Site) -> Option<Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::read::tests::site;
+    use crate::site::MAILBOXES;
 
     #[test]
     fn ours_come_last_and_once() {
         let added = |value: &str| {
             let mut value = value.to_owned();
-            with_ours(&mut value);
-            with_ours(&mut value);
+            with_ours(&mut value, &site(&[]));
+            with_ours(&mut value, &site(&[]));
             value
         };
         let ours = format!("lmdb:{POSTFIX_TABLES}/virtual");
@@ -126,10 +128,20 @@ mod tests {
         let text =
             "# x.test y\nAlias.test anything\na@b.test c\n@alias.test user@metabuilder.local\n  more.test\nuser x\n";
         let files = UserFiles {
-            referenced: vec![("/a".into(), text.into()), ("/r".into(), "/./ user\nc.test x\n".into())],
+            referenced: vec![
+                ("/a".into(), text.into()),
+                ("/r".into(), "/./ user\nc.test x\n".into()),
+                ("/own".into(), "metabuilder.local x\n".into()),
+            ],
             ..UserFiles::default()
         };
-        let found = domains("lmdb:/a, regexp:/r", &files, &crate::provision::read::tests::site(&[]));
+        let maps = "lmdb:/a, regexp:/r, lmdb:/own";
+        let found = domains(maps, &files, &site(&[]));
         assert_eq!(found, BTreeSet::from(["alias.test".to_owned()]));
+        let found = domains(maps, &files, &site(&[(MAILBOXES, "off")]));
+        assert!(
+            found.contains("metabuilder.local"),
+            "a relay alone has no mailboxes there: {found:?}"
+        );
     }
 }

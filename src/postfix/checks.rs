@@ -10,6 +10,7 @@ use super::master_settings::{Change, OPTIONAL, applied};
 use super::open_tables;
 use super::parameters::split_words;
 use super::restrictions::{Outcome, services};
+use super::sender_check::{CHECKS, SENDER_CHECK};
 use super::settings::Settings;
 use crate::report::Mistake;
 use crate::settings::Values;
@@ -35,6 +36,7 @@ pub(super) fn all(settings: &Settings, site: &Site, values: &Values) -> Vec<Mist
         mailbox_limits,
         restriction_words,
         restrictions,
+        sender_checks,
         relay_login,
         public_networks,
         open_lists,
@@ -147,6 +149,25 @@ fn restrictions(whole: &Whole) -> Wrong {
         wrong.extend(variable.map(|variable| (variable, reason.to_owned())));
     }
     // One list may be that of several services.
+    wrong.dedup();
+    wrong
+}
+
+/// Who may send under which address is checked by lists of the user's own though that is switched off.
+fn sender_checks(whole: &Whole) -> Wrong {
+    if whole.settings.submission.sender_check {
+        return Wrong::new();
+    }
+    let lists = services(whole.settings, &["smtpd"]).flat_map(|scope| scope.lists());
+    let mut wrong: Wrong = lists
+        .filter_map(|(words, setters)| {
+            let check = words.iter().find(|word| CHECKS.contains(&word.as_str()))?;
+            let reason = format!("holds {check}, and {SENDER_CHECK}=off switches that off: keep one of the two");
+            Some((setters.into_iter().next()?, reason))
+        })
+        .collect();
+    // One list may be that of several services.
+    wrong.sort();
     wrong.dedup();
     wrong
 }

@@ -10,7 +10,7 @@ use super::master_settings::{Change, MasterSetting, applied};
 use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
-use super::{META_DIRECTORY, catch_all, main_cf, tables};
+use super::{META_DIRECTORY, catch_all, main_cf, relay_only, tables};
 use crate::daemon::Basis;
 use crate::layout::{
     CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY, RELAY_LOGIN,
@@ -19,7 +19,7 @@ use crate::layout::{
 use crate::plan::{File, Plan};
 use crate::settings::Values;
 use crate::settings::gather::DROP_INS;
-use crate::site::{Protocols, Site};
+use crate::site::{MAILBOXES, Protocols, Site};
 use crate::system::files::Owner;
 use crate::system::owners::Without;
 use crate::templates;
@@ -60,9 +60,10 @@ pub(super) fn plan(
     directories(&mut plan);
     let at = |name: &str| Path::new(POSTFIX_TABLES).join(name);
     let (directory, domain) = (basis.directory, &basis.site.domain);
-    let accounts = &directory.accounts;
-    plan.table(at("vmailbox"), &tables::mailboxes(domain, accounts));
-    plan.table(at("virtual"), &tables::aliases(directory));
+    if basis.site.mailboxes {
+        plan.table(at("vmailbox"), &tables::mailboxes(domain, &directory.accounts));
+        plan.table(at("virtual"), &tables::aliases(directory));
+    }
     plan.table(at("sender_login"), &tables::sender_logins(directory));
     let relay = &settings.relay;
     if !relay.username.is_empty() {
@@ -73,7 +74,7 @@ pub(super) fn plan(
     }
     plan.files.push(File::public(
         at("sender_login.regexp"),
-        tables::sender_login_patterns(accounts, &basis.site.recipient_delimiter),
+        tables::sender_login_patterns(&directory.accounts, &basis.site.recipient_delimiter),
     ));
     plan.files.push(File::public(
         master_cf_file(),
@@ -178,7 +179,9 @@ pub(super) fn is_written(parameter: &str, value: &str, known: &Parameters, value
             .replace("{{ certificate }}", CERTIFICATE)
             .replace("{{ key }}", KEY)
     };
-    let written = match main_cf::in_template(parameter) {
+    let is_relay_only = values.entry(MAILBOXES).is_some_and(|entry| entry.canonical == "false");
+    let relay_only = relay_only::written(parameter).filter(|_| is_relay_only);
+    let written = match relay_only.or_else(|| main_cf::in_template(parameter)) {
         Some(text) => filled(text),
         None => known.default_of(parameter).to_owned(),
     };
@@ -213,7 +216,7 @@ fn without_unused(text: &str, services: &[Service], settings: &Settings) -> Stri
 
 /// `virtual_mailbox_domains`.
 pub(super) fn mailbox_domains(site: &Site) -> String {
-    site.domains().collect::<Vec<_>>().join(", ")
+    site.mailbox_domains().collect::<Vec<_>>().join(", ")
 }
 
 /// The whole of main.cf.

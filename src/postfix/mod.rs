@@ -27,10 +27,12 @@ mod peers;
 mod probes;
 mod relay;
 mod relay_login;
+mod relay_only;
 mod reload_guard;
 mod restriction_words;
 mod restrictions;
 mod rules;
+mod sender_check;
 mod service;
 mod settings;
 mod tables;
@@ -156,6 +158,8 @@ struct Configuration {
     settings: Settings,
     files: UserFiles,
     catch_all: Option<CatchAll>,
+    /// What a user should know of a relay alone.
+    relay_only: Option<String>,
 }
 
 impl Configuration {
@@ -164,6 +168,7 @@ impl Configuration {
             settings,
             files: UserFiles::default(),
             catch_all: None,
+            relay_only: None,
         }
     }
 }
@@ -171,6 +176,7 @@ impl Configuration {
 impl Configured for Configuration {
     fn examine(&mut self, site: &Site, values: &Values) -> anyhow::Result<Vec<Mistake>> {
         self.settings.type_values(values)?;
+        sender_check::apply(&mut self.settings);
         let mut mistakes = checks::all(&self.settings, site, values);
         let (files, wrong) = user_tables::find(&self.settings, site);
         self.files = files;
@@ -179,9 +185,11 @@ impl Configured for Configuration {
         mistakes.extend(aliases::wrong(&self.settings, site));
         mistakes.extend(relay::wrong(&self.settings));
         mistakes.extend(destinations::wrong(&self.settings, site));
+        mistakes.extend(relay_only::wrong(&self.settings, &self.files, site));
         self.settings.use_relay_login(values);
         relay::complete(&mut self.settings);
         aliases::complete(&mut self.settings, &self.files, site);
+        self.relay_only = relay_only::apply(&mut self.settings, site);
         self.catch_all = CatchAll::apply(&mut self.settings, site);
         Ok(mistakes)
     }
@@ -202,7 +210,10 @@ impl Configured for Configuration {
     fn notes(&self) -> Vec<String> {
         let shadowed = master_settings::shadowed(&self.settings.parameters, &self.settings.master);
         let kept = self.catch_all.iter().map(CatchAll::note);
-        let notes = shadowed.into_iter().chain(relay::notes(&self.settings));
+        let notes = self.relay_only.iter().cloned().chain(shadowed);
+        let notes = notes
+            .chain(relay::notes(&self.settings))
+            .chain(sender_check::note(&self.settings));
         let waiting = checks::waits_for_flush(&self.settings);
         let notes = notes.chain(limits::notes(&self.settings)).chain(waiting);
         notes.chain(kept).collect()

@@ -4,6 +4,7 @@ use super::check;
 use super::main_cf::Given;
 use super::settings::Settings;
 use crate::report::Mistake;
+use crate::site::MAILBOXES;
 use crate::system::processes::Processes;
 use crate::values::relay_host::{self, RelayHost};
 
@@ -126,8 +127,8 @@ pub(super) async fn explain_no_mailbox(processes: &Processes) -> anyhow::Result<
     Ok((!relay_host.is_empty()).then(|| {
         format!(
             "Refused because this server itself has the mailboxes of {domain} (POSTFIX_MYDOMAIN), and none of that name; where \
-             {relay_host} or another server has them, give this one a domain of its own, such as \
-             POSTFIX_MYDOMAIN=mailroom.{domain}"
+             {relay_host} or another server has them, set {MAILBOXES}=off, with which this one is a relay alone, or give it a \
+             domain of its own, such as POSTFIX_MYDOMAIN=mailroom.{domain}"
         )
     }))
 }

@@ -80,13 +80,18 @@ impl Scope<'_> {
     /// What is wrong with the words of each list and of each class of the user's own, and who set any of them.
     pub(super) fn wrong_words(&self) -> Vec<(String, String)> {
         let (classes, _) = self.words("smtpd_restriction_classes", 0);
-        let lists = LISTS.into_iter().chain(classes.iter().map(String::as_str));
-        let wrong = |list: &str| {
-            let (words, setters) = self.words(list, 0);
+        let wrong = |(words, setters): (Vec<String>, Vec<String>)| {
             let reason = restriction_words::wrong(&words, &classes, &self.settings.known)?;
             Some((setters.into_iter().next()?, reason))
         };
-        lists.filter_map(wrong).collect()
+        self.lists().into_iter().filter_map(wrong).collect()
+    }
+
+    /// The words of each list and of each class of the user's own, and who set any of them.
+    pub(super) fn lists(&self) -> Vec<(Vec<String>, Vec<String>)> {
+        let (classes, _) = self.words("smtpd_restriction_classes", 0);
+        let lists = LISTS.into_iter().chain(classes.iter().map(String::as_str));
+        lists.map(|list| self.words(list, 0)).collect()
     }
 
     /// The restrictions of a class of the user's own.

@@ -43,6 +43,14 @@ pub struct Relay {
     pub processes: u64,
 }
 
+/// What the environment says of mail clients with a login. Envy fills it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Submission {
+    /// `MAILROOM_SENDER_CHECK`: a login sends under its own addresses alone.
+    #[serde(rename = "mailroom_sender_check")]
+    pub sender_check: bool,
+}
+
 impl Relay {
     /// No relay host, and no login.
     pub(super) fn without_host(&mut self) {
@@ -75,6 +83,8 @@ pub struct Settings {
     pub networks_origin: Option<String>,
     /// Outbound mail.
     pub relay: Relay,
+    /// Mail clients.
+    pub submission: Submission,
     /// How many settings were given besides those of the table of variables.
     pub given: usize,
 }
@@ -295,6 +305,7 @@ impl Settings {
     /// Fills the typed values.
     pub(super) fn type_values(&mut self, values: &Values) -> anyhow::Result<()> {
         self.relay = envy::from_iter(values.pairs())?;
+        self.submission = envy::from_iter(values.pairs())?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Postfix's variables that the table names, and what the names of all others begin with.
 
+use super::sender_check::SENDER_CHECK;
 use crate::settings::table::Variable;
 use crate::site;
 use crate::values::kind::Kind;
@@ -50,6 +51,13 @@ pub static VARIABLES: &[Variable] = &[
         default: "may",
         help: "TLS on port 25; `require` means `encrypt`. 587 and 465 always need TLS.",
         parameter: Some("smtpd_tls_security_level"),
+        ..Variable::NEW
+    },
+    Variable {
+        name: SENDER_CHECK,
+        kind: Kind::OnOff,
+        default: "on",
+        help: "`off` lets each account send under any sender address, those of others included.",
         ..Variable::NEW
     },
     Variable {

@@ -11,7 +11,7 @@ use crate::certificates::Found;
 use crate::daemon::{Basis, Checker, Part};
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, VOLUMES};
+use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS};
 use crate::plan::{File, Plan};
 use crate::secrets::Secrets;
 use crate::site::Site;
@@ -76,12 +76,13 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         checkers.push(part.checker);
         services.extend(part.service);
     }
-    plan.files.push(File::public(
-        PathBuf::from(PRIMARY_DOMAIN_RECORD),
-        format!("{}\n", site.domain),
-    ));
+    if site.mailboxes {
+        let record = format!("{}\n", site.domain);
+        plan.files
+            .push(File::public(PathBuf::from(PRIMARY_DOMAIN_RECORD), record));
+    }
     plan.protect(secrets);
-    can_be_written(&plan, facts)?;
+    can_be_written(&plan, site, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
     Ok(Desired {
         notices: notices::of(read, &trust, &directory),
@@ -108,9 +109,9 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
 }
 
 /// What cannot be written is found before anything is. A certificate is only read where one is there.
-fn can_be_written(plan: &Plan, facts: &Facts) -> anyhow::Result<()> {
+fn can_be_written(plan: &Plan, site: &Site, facts: &Facts) -> anyhow::Result<()> {
     let is_read_only = |volume: &&str| *volume != CERTIFICATE_DIRECTORY && facts.read_only.contains(Path::new(volume));
-    if let Some(volume) = VOLUMES.into_iter().find(is_read_only) {
+    if let Some(volume) = site.volumes().find(is_read_only) {
         bail!("{volume} is read-only, but is written by a running server: mount it without :ro (readOnly)");
     }
     let written = plan.files.iter().map(|file| &file.path);

@@ -8,6 +8,7 @@ use crate::accounts::{Account, Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::site::Site;
 use crate::trust::Trust;
 
 /// Lines for the log.
@@ -43,9 +44,9 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
             .iter()
             .chain(&trust.notes)
             .cloned()
-            .chain(unread_mail(&read.facts.maildirs, accounts, &read.site.domain))
+            .chain(unread_mail(&read.facts.maildirs, accounts, &read.site))
             .collect(),
-        warnings: storage(&read.facts)
+        warnings: storage(&read.site, &read.facts)
             .into_iter()
             .chain(read.facts.certificate.warnings(&read.site.hostname))
             .chain(of_daemons)
@@ -89,11 +90,14 @@ fn who_has_mail(directory: &Directory) -> String {
     )
 }
 
-/// Mail that was there before, in the layout of another image, and that no account reads.
-fn unread_mail(maildirs: &Maildirs, accounts: &[Account], domain: &str) -> Option<String> {
+/// Mail that was there before, in the layout of another image, and that no account reads. A relay alone leaves all mail.
+fn unread_mail(maildirs: &Maildirs, accounts: &[Account], site: &Site) -> Option<String> {
+    if !site.mailboxes {
+        return None;
+    }
     let read: Vec<PathBuf> = accounts
         .iter()
-        .map(|account| account.home(domain).join("Maildir"))
+        .map(|account| account.home(&site.domain).join("Maildir"))
         .collect();
     let unread: Vec<&PathBuf> = maildirs.paths.iter().filter(|path| !read.contains(path)).collect();
     let (first, others) = unread.split_first()?;
@@ -121,13 +125,14 @@ fn unnamed_probe(facts: &Facts) -> Option<String> {
 }
 
 /// Mail that would be lost with the container.
-fn storage(facts: &Facts) -> Vec<String> {
+fn storage(site: &Site, facts: &Facts) -> Vec<String> {
     let volumes = [
         (MAIL_DIRECTORY, "all mail"),
         (QUEUE_DIRECTORY, "accepted mail that is not delivered yet"),
     ];
     volumes
         .into_iter()
+        .filter(|(path, _)| site.volumes().any(|volume| volume == *path))
         .filter_map(|(path, what)| {
             let place = match Path::new(path) {
                 path if !facts.mounts.contains(path) => "not on a volume",
@@ -152,15 +157,17 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::tests::site;
     use super::*;
     use crate::accounts::{Hashes, test_accounts};
 
     #[test]
     fn mail_that_no_account_reads() {
-        let accounts = test_accounts("a.test", &Hashes::default()).unwrap();
+        let site = site(&[("POSTFIX_MYDOMAIN", "a.test")]);
+        let accounts = test_accounts(&site.domain, &Hashes::default()).unwrap();
         let said = |paths: &[&str], more: bool| {
             let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
-            unread_mail(&Maildirs { paths, more }, &accounts, "a.test")
+            unread_mail(&Maildirs { paths, more }, &accounts, &site)
         };
         assert_eq!(said(&["admin/Maildir", "user/Maildir"], true), None);
         let one = said(&["example.org/user", "user/Maildir"], false).unwrap();

@@ -12,7 +12,7 @@ use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::{CATCH_ALL, Protocols, Site};
+use crate::site::{CATCH_ALL, MAILBOXES, Protocols, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
@@ -93,7 +93,7 @@ fn examined(
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
     let (declaration, of_entries) = entries::read(&values, &site);
-    objections.extend(unknown_catch_all(&site, &values, &declaration));
+    objections.extend(wrong_catch_all(&site, &values, &declaration));
     objections.extend(of_entries);
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
@@ -136,7 +136,7 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     let recorded = facts
         .recorded_domain
         .as_ref()
-        .filter(|recorded| **recorded != site.domain)?;
+        .filter(|recorded| site.mailboxes && **recorded != site.domain)?;
     let reason = format!(
         "the mailboxes in /var/mail belong to {recorded}: set POSTFIX_MYDOMAIN={recorded}, or start with another volume \
          (to hand them over to {} on purpose, remove {PRIMARY_DOMAIN_RECORD})",
@@ -146,11 +146,18 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
 }
 
-/// All mail would bounce.
-fn unknown_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> Option<Mistake> {
+/// Without that mailbox all mail would bounce.
+fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> Option<Mistake> {
     /// More names would hide the reason.
     const SHOWN: usize = 10;
     let address = site.catch_all()?;
+    let entry = values.entry(CATCH_ALL)?;
+    let wrong = |reason: String| Some(Mistake::new(&entry.origin, &entry.raw, reason));
+    if !site.mailboxes {
+        return wrong(format!(
+            "keeps all mail in a mailbox, and {MAILBOXES}=off leaves none: keep one of the two"
+        ));
+    }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
     let names: Vec<String> = if declaration.accounts.is_empty() && site.test_accounts {
         accounts::names().map(|name| format!("{name}@{}", site.domain)).into()
@@ -168,12 +175,10 @@ fn unknown_catch_all(site: &Site, values: &Values, declaration: &Declaration) ->
         .collect::<Vec<_>>()
         .join(", ");
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    let reason = format!(
+    wrong(format!(
         "is no account of this server; its accounts are {shown}{more}{}",
         meant.unwrap_or_default()
-    );
-    let entry = values.entry(CATCH_ALL)?;
-    Some(Mistake::new(&entry.origin, &entry.raw, reason))
+    ))
 }
 
 #[cfg(test)]

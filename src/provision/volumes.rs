@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::health;
-use crate::layout::{CERTIFICATE_DIRECTORY, VOLUMES};
+use crate::layout::CERTIFICATE_DIRECTORY;
 use crate::system::files;
 use crate::system::lock::{self, Attempt, Held};
 
@@ -29,19 +29,19 @@ pub struct Locked {
 /// The default: time for a container that is ending. One that is given longer is meant to take over.
 const MOMENT: Duration = Duration::from_secs(5);
 
-/// Locks every volume, and waits for others to end, that long in all.
-pub async fn lock(limit: Duration) -> anyhow::Result<Locked> {
+/// Locks these volumes, and waits for others to end, that long in all.
+pub async fn lock(volumes: impl Iterator<Item = &'static str>, limit: Duration) -> anyhow::Result<Locked> {
     health::standby(None);
-    let locked = wait(limit).await;
+    let locked = wait(volumes, limit).await;
     health::standby(None);
     locked
 }
 
-async fn wait(limit: Duration) -> anyhow::Result<Locked> {
+async fn wait(volumes: impl Iterator<Item = &'static str>, limit: Duration) -> anyhow::Result<Locked> {
     let end = Instant::now() + limit;
     let mut locked = Locked::default();
     let mut files = BTreeSet::new();
-    for volume in VOLUMES {
+    for volume in volumes {
         let path = Path::new(volume);
         let mut told = false;
         loop {

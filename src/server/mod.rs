@@ -64,6 +64,8 @@ pub struct InForce {
     pub notices: Notices,
     /// The certificate is a user's own.
     pub certificate_is_users: bool,
+    /// Accounts have mailboxes here.
+    pub mailboxes: bool,
     /// What daemons read at their start alone.
     pub read_at_start: Vec<(&'static str, String)>,
 }
@@ -75,6 +77,7 @@ impl InForce {
             fingerprints: Fingerprints::new(),
             notices: desired.notices.clone(),
             certificate_is_users: desired.certificate.is_users(),
+            mailboxes: desired.site.mailboxes,
             read_at_start: desired.read_at_start.clone(),
         }
     }

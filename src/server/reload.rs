@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{InForce, Origin, Outcome, Wish, configure_logs};
 use crate::provision::{Fingerprints, Provisioned, desired, provision, read};
+use crate::site::MAILBOXES;
 use crate::supervise::Request;
 use crate::supervise::service::Service;
 use crate::system::panics;
@@ -67,6 +68,11 @@ impl Reload {
             is_users || !self.in_force.certificate_is_users,
             "your certificate is no longer in /etc/dovecot/certs: put it back; without it docker restart begins to serve a \
              self-signed one"
+        );
+        // Dovecot's listeners and the lock on the mailboxes are those of the start.
+        anyhow::ensure!(
+            desired.site.mailboxes == self.in_force.mailboxes,
+            "{MAILBOXES} has changed: docker restart puts that into effect"
         );
         let mount = desired.certificate.mount.clone();
         let (notices, read_at_start) = (desired.notices.clone(), desired.read_at_start.clone());

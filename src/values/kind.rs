@@ -26,6 +26,8 @@ pub enum Kind {
     Networks,
     /// Ranges of public addresses that belong to the user alone, separated by commas or white space.
     OwnNetworks,
+    /// `on` or `off`.
+    OnOff,
     /// One of these words; the second of each pair is the value that it stands for.
     OneOf(&'static [(&'static str, &'static str)]),
     /// A whole number, 0 to 2^31 - 1, which is what Postfix can hold for most parameters, in this unit.
@@ -77,6 +79,7 @@ impl Kind {
             Kind::Hosts => hosts(text),
             Kind::Networks => network::parse_list(text).map(|_| text.to_owned()),
             Kind::OwnNetworks => OwnNetworks::try_from(text.to_owned()).map(|_| text.to_owned()),
+            Kind::OnOff => on_or_off(text).map(|on| on.to_string()),
             Kind::OneOf(words) => one_of(words, text),
             Kind::Number { unit } => number(unit, text).map(|number| number.to_string()),
             Kind::RelayHost => relay_host(text),
@@ -100,6 +103,7 @@ impl Kind {
             Kind::Hosts => "host names and addresses".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OwnNetworks => "networks, as `172.80.0.0/16`".to_owned(),
+            Kind::OnOff => "`on` `off`".to_owned(),
             Kind::OneOf(words) => words
                 .iter()
                 .map(|(word, _)| format!("`{word}`"))
@@ -290,6 +294,14 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "" => None,
+        text => switch(text).ok(),
+    }
+    .ok_or_else(|| "must be on or off".to_owned())
+}
+
 /// Other names of UTC, links to Etc/UTC. A zone file that docker mounts at /etc/localtime lies where that link leads: at
 /// Etc/UTC. Nothing reads a file for UTC itself.
 const UTC: [&str; 8] = [
@@ -386,6 +398,15 @@ mod tests {
         assert!(refused(kind, "ten").contains("whole number of bytes"));
         assert!(refused(kind, "99999999999").contains("2147483647"));
         refused(kind, "-1");
+    }
+
+    #[test]
+    fn on_and_off() {
+        assert_eq!(Kind::OnOff.canonical("Off"), Ok("false".into()));
+        assert_eq!(Kind::OnOff.canonical("yes"), Ok("true".into()));
+        for wrong in ["", "none"] {
+            assert_eq!(refused(Kind::OnOff, wrong), "must be on or off");
+        }
     }
 
     #[test]

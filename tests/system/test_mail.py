@@ -122,6 +122,13 @@ def test_a_user_sends_as_itself_only(server, client, sender, accepted):
     assert accepted or "553" in done.stderr
 
 
+@pytest.mark.parametrize("role", ["postmaster", "abuse", "hostmaster", "root", "mailer-daemon", "MAILER-DAEMON", "postmaster+x"])
+def test_the_administrator_gets_the_mail_of_the_roles(server, client, role):
+    subject = f"for {role}"
+    client.python(SEND_25.format(subject=subject, to=f"{role}@metabuilder.local"))
+    server.wait_for(f"grep -l '^Subject: {subject}$' /var/mail/admin/Maildir/new/*", subject)
+
+
 def test_implicit_tls_on_465(server, client):
     done = client.python("""
 import smtplib, ssl

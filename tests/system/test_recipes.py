@@ -153,6 +153,9 @@ def test_smarthost(smarthost, own_network, provider):
     provider.wait_for("grep -lr '^Subject: through' /var/mail/user/Maildir/new", "the mail at the provider")
     log = smarthost.container("mail").wait_for_log("status=sent")[0]
     assert "smtp.example.net" in log
+    # The own domain's mailboxes are the provider's.
+    own_network.client().python(SEND.format(host="mail", to="boss@example.org", subject="own"))
+    smarthost.container("mail").wait_for_log("to=<boss@example.org>, relay=smtp.example.net")
     said = smarthost.compose("logs", "mail").stdout
     assert "Verified TLS connection established to smtp.example.net" in said and "relaypass123" not in said
     assert "sasl_username=relay@metabuilder.local" in provider.logs()

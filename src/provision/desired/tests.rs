@@ -136,6 +136,14 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
             ("MAILROOM_RELAYHOST_PASSWORD", "hunter2"),
         ],
     ),
+    (
+        "12_relay_only",
+        &[
+            ("MAILROOM_MAILBOXES", "off"),
+            ("POSTFIX_MYDOMAIN", "example.org"),
+            ("POSTFIX_RELAYHOST", "[smtp.example.net]:587"),
+        ],
+    ),
 ];
 
 #[test]
@@ -191,4 +199,7 @@ fn what_cannot_be_written_is_found_before_anything_is() {
     }
     let said = refused(&[], &["/var/mail"]).unwrap();
     assert!(said.starts_with("/var/mail is read-only"), "{said}");
+    let mut relay_only = read(&[("MAILROOM_MAILBOXES", "off")]);
+    relay_only.facts.read_only = [PathBuf::from("/var/mail")].into();
+    assert!(desired(&relay_only).is_ok(), "it has nothing to write there");
 }
