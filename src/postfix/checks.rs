@@ -315,6 +315,8 @@ fn service_names(whole: &Whole) -> Wrong {
     let services = applied(master_cf::services(), &whole.settings.master, &whole.settings.services);
     let wrong = |(origin, name, value): (&str, &str, &str)| {
         let (_, program) = SERVICE_NAMES.iter().find(|(parameter, _)| *parameter == name)?;
+        // postscreen(8)'s helpers are nobody's until a drop-in file adds them.
+        let is_default = value == whole.settings.known.default_of(name);
         let is_there = services
             .iter()
             .any(|service| service.name == value && service.program == *program && service.kind != "inet");
@@ -327,7 +329,8 @@ fn service_names(whole: &Whole) -> Wrong {
             [] => format!("there is none of {program} in master.cf"),
             names => format!("must be {}, which is {program}", names.join(" or ")),
         };
-        (!is_there && !value.contains('$')).then(|| (origin.to_owned(), format!("names no such service: {must}")))
+        (!is_there && !is_default && !value.contains('$'))
+            .then(|| (origin.to_owned(), format!("names no such service: {must}")))
     };
     given(whole.settings).filter_map(wrong).collect()
 }
