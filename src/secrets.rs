@@ -84,7 +84,8 @@ impl Secrets {
 
     /// A configuration file without the secrets that were put into it.
     pub fn hide_in_file(&self, text: &str) -> String {
-        self.hide_those(&self.in_their_places(text), is_no_word)
+        let text = self.hide_those(&self.in_their_places(text), is_no_word);
+        text.lines().map(|line| without_hash(line) + "\n").collect()
     }
 
     /// Hides them by the places where they were put: a setting whose name says so, or above which stands a variable that
@@ -137,6 +138,20 @@ const SHORT: usize = 4;
 /// Whether a secret's letters are neither a word nor a number, so that they stand nowhere but where the secret was put.
 fn is_no_word(value: &str) -> bool {
     value.len() > SHORT && value.contains(char::is_alphabetic) && !value.chars().all(char::is_alphabetic)
+}
+
+/// A line of a passwd-file without its hash, `:{SCHEME}…:`.
+fn without_hash(line: &str) -> String {
+    let Some((name, rest)) = line.split_once(":{") else {
+        return line.to_owned();
+    };
+    let (scheme, rest) = rest.split_once('}').unwrap_or(("", rest));
+    let is_scheme = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    if scheme.is_empty() || !scheme.bytes().all(is_scheme) {
+        return line.to_owned();
+    }
+    let behind = rest.find(':').map_or("", |at| &rest[at..]);
+    format!("{name}:{{{scheme}}}{HIDDEN}{behind}")
 }
 
 /// A text without another one, where that is not a part of a longer word.
@@ -231,6 +246,15 @@ pub fn shown(variable: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_of_passwords_are_not_shown() {
+        let users =
+            "a@b.test:{BLF-CRYPT}$2y$10$x:5000:5000::/home::\n0:{SHA512-CRYPT}$6$y$z\nmaps = unionmap:{lmdb:/x}\n";
+        let shown =
+            "a@b.test:{BLF-CRYPT}<hidden>:5000:5000::/home::\n0:{SHA512-CRYPT}<hidden>\nmaps = unionmap:{lmdb:/x}\n";
+        assert_eq!(Secrets::default().hide_in_file(users), shown);
+    }
 
     #[test]
     fn secrets_and_control_characters_are_not_shown() {
