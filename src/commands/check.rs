@@ -26,8 +26,7 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         let unreadable = desired.certificate.unreadable();
         let unreadable = unreadable.map(|path| format!("Not checked: {path}, which only root can read"));
         let refused = Rights::gather().refusal();
-        let refused =
-            refused.map(|why| format!("Not checked: whether a server starts with other rights than these; it {why}"));
+        let refused = refused.map(|why| format!("Not checked: a start, which would end with exit code 78 here: {why}"));
         let notes = notices.notes.iter().chain(&staged.warnings);
         let notes = notes.chain(&of_certificate).chain(&unreadable).chain(&refused);
         notes.for_each(print);
