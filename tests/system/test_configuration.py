@@ -176,7 +176,7 @@ def test_drop_in_files_come_last(lab):
 
 
 @pytest.mark.parametrize("path, text, where, what", [
-    ("main.cf.d/x.cf", "\nsmtpd_baner = x\n", "main.cf.d/x.cf:2", "did you mean POSTFIX_SMTPD_BANNER?"),
+    ("main.cf.d/x.cf", "\nsmtpd_baner = x\n", "main.cf.d/x.cf:2", "did you mean smtpd_banner?"),
     ("master.cf.d/x.cf", "smtp inet n\n", "master.cf.d/x.cf:1", "service type private unpriv chroot"),
     ("dovecot.d/x.conf", "mail_debug = yes\nmail_debg = yes\n", "dovecot.d/x.conf:2", "did you mean mail_debug?"),
 ])

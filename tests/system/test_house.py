@@ -75,7 +75,7 @@ def test_its_variables_are_checked_with_the_others(image):
     done = docker(*run, "-e", "GREETER_WORD=rude", "-e", "DOVECOT_MAIL_DEBG=yes", image, "check", check=False)
     assert done.returncode == 64, done.stderr
     assert "GREETER_WORD=rude\n      is refused by the greeter" in done.stderr
-    assert "did you mean mail_debug?" in done.stderr, "the checkers' objections are one report"
+    assert "did you mean DOVECOT_MAIL_DEBUG?" in done.stderr, "the checkers' objections are one report"
     assert "| `GREETER_WORD` | `hello` | text | What it says. |" in docker(*run, image, "help-env", "--markdown").stdout
     rendered = docker(*run, "-e", "GREETER_WORD=welcome", image, "render", "/run/mailroom/greeter/greeter.conf").stdout
     assert "word = welcome\nport = 7000\n" in rendered
