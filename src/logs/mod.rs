@@ -37,7 +37,7 @@ use tracing::Level;
 pub use self::hints::Trusted;
 use self::layer::Threshold;
 use self::lines::{LogLines, Meaning};
-use self::queue::{Item, Queue};
+use self::queue::{Item, Printed, Queue};
 use self::router::Router;
 use crate::system::panics;
 
@@ -122,7 +122,11 @@ impl Logs {
             let mut limited = AsyncReadExt::take(&mut reader, LONGEST_LINE);
             match limited.read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => self.queue.send(Item::Printed(Timestamp::now(), service, line)),
+                Ok(_) => self.queue.send(Item::Printed(Box::new(Printed {
+                    at: Timestamp::now(),
+                    service,
+                    line,
+                }))),
             }
         }
     }
@@ -169,7 +173,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(logs.follow("dovecot", printed));
         let line = |item| match item {
-            Item::Printed(_, "dovecot", line) => line,
+            Item::Printed(printed) if printed.service == "dovecot" => printed.line,
             _ => panic!("nothing else was sent"),
         };
         items.try_iter().map(line).collect()

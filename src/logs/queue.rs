@@ -19,13 +19,24 @@ pub(super) enum Item {
     /// A line of ours.
     Own(Box<Own>),
     /// A line that a daemon printed.
-    Printed(Timestamp, &'static str, Vec<u8>),
+    Printed(Box<Printed>),
     /// What the settings say about logs.
     Configure(Box<Configuration>),
     /// Show the last lines of this service again.
     Repeat(&'static str),
     /// Open the log files anew: somebody may have moved them away.
     Reopen,
+}
+
+/// A line that a daemon printed.
+#[derive(Debug)]
+pub(super) struct Printed {
+    /// When it was read.
+    pub(super) at: Timestamp,
+    /// Whose it is.
+    pub(super) service: &'static str,
+    /// The line.
+    pub(super) line: Vec<u8>,
 }
 
 /// A line of ours.

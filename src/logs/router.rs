@@ -107,7 +107,7 @@ impl Router {
             }
             Item::Syslog(at, datagram) => self.syslog(at, Record::parse(&datagram)),
             Item::Own(own) => self.stdout.print(self.text.own(own.at, &own.text)),
-            Item::Printed(at, service, line) => self.printed(at, service, &line),
+            Item::Printed(printed) => self.printed(printed.at, printed.service, &printed.line),
             Item::Configure(configuration) => {
                 self.text = Text::new(configuration.time_zone, configuration.host);
                 self.hints = Hints::new(configuration.trusted);
@@ -223,6 +223,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::Printed;
     use super::*;
     use std::sync::mpsc::sync_channel;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -263,6 +264,14 @@ mod tests {
             };
             self.printed.try_iter().map(text).collect()
         }
+    }
+
+    fn printed(line: &[u8]) -> Item {
+        Item::Printed(Box::new(Printed {
+            at: Timestamp::UNIX_EPOCH,
+            service: "one",
+            line: line.to_vec(),
+        }))
     }
 
     fn one(file: &'static str) -> LogLines {
@@ -342,9 +351,7 @@ mod tests {
         for line in 0..LAST_LINES {
             bench.syslog(&format!("one: {line}"));
         }
-        bench
-            .router
-            .take(Item::Printed(Timestamp::UNIX_EPOCH, "one", b"printed\n".to_vec()));
+        bench.router.take(printed(b"printed\n"));
         bench.printed();
         bench.router.take(Item::Repeat("one"));
         bench.router.take(Item::Repeat("unknown"));
@@ -367,9 +374,7 @@ mod tests {
         let mut bench = bench(100, vec![one(file)], general);
         bench.syslog("one: my secret 1");
         bench.syslog("marker: my secret 2");
-        bench
-            .router
-            .take(Item::Printed(Timestamp::UNIX_EPOCH, "one", b"my secret 3\n".to_vec()));
+        bench.router.take(printed(b"my secret 3\n"));
         bench.router.take(Item::Repeat("one"));
         let read = |path: &str| std::fs::read_to_string(path).unwrap();
         let all = [bench.printed().concat(), read(file), read(general)].concat();
