@@ -114,6 +114,12 @@ impl Site {
         }
     }
 
+    /// A local part without what stands behind a delimiter, such as `user` of `user+lists`.
+    pub fn without_extension<'a>(&self, name: &'a str) -> &'a str {
+        let is_delimiter = |sign: char| self.recipient_delimiter.contains(sign);
+        name.split(is_delimiter).next().unwrap_or_default()
+    }
+
     /// The domains of accounts, the primary one first.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         let more = self.more_domains.iter().filter(|domain| **domain != self.domain);

@@ -106,9 +106,8 @@ impl Reading<'_> {
 
     /// Mail to a sub-address of one account must not be another's.
     fn sub_addresses(&mut self, places: &BTreeMap<Address, Place>) {
-        let delimiters: Vec<char> = self.site.recipient_delimiter.chars().collect();
         for (address, place) in places {
-            let short = address.name.split(delimiters.as_slice()).next().unwrap_or_default();
+            let short = self.site.without_extension(&address.name);
             let other = Address {
                 name: short.to_owned(),
                 domain: address.domain.clone(),
@@ -198,10 +197,9 @@ impl Reading<'_> {
     /// Whether mail to an address of ours is delivered: test accounts are gone when there are aliases of accounts.
     fn is_somebody(&self, address: &str, accounts: &BTreeSet<String>, aliases: &BTreeMap<&str, &Alias>) -> bool {
         let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-        let delimiters: Vec<char> = self.site.recipient_delimiter.chars().collect();
-        let short = name.split(delimiters.as_slice()).next().unwrap_or_default();
+        let short = self.site.without_extension(name);
         let is_role = ADMINISTRATOR_ALIASES.contains(&name);
-        let is_test = accounts.is_empty() && self.site.test_accounts && super::names().contains(&short);
+        let is_test = accounts.is_empty() && self.site.test_accounts && super::test_names().contains(&short);
         [name, short].iter().any(|name| {
             let address = format!("{name}@{domain}");
             accounts.contains(&address) || aliases.contains_key(address.as_str())

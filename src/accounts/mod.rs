@@ -124,10 +124,10 @@ fn hashed(declared: &[Declared], kept: &Hashes) -> Result<Vec<Account>, String> 
         let address = declared.address.text();
         let hash = match &declared.password {
             Password::Hash(hash) => hash.clone(),
-            Password::Clear(clear) => match kept.0.get(&address).filter(|hash| password::verifies(clear, hash)) {
-                Some(hash) => hash.clone(),
-                None => password::hash(clear).map_err(|reason| format!("{address}: {reason}"))?,
-            },
+            Password::Clear(clear) => {
+                let hash = kept.or_new(&address, clear, password::hash);
+                hash.map_err(|reason| format!("{address}: {reason}"))?
+            }
         };
         Ok(Account {
             name: declared.address.name.clone(),
@@ -159,8 +159,8 @@ const TEST_ACCOUNTS: [(&str, &str, Role); 3] = [
     ("user", "userpass123", Role::User),
 ];
 
-/// The names of all accounts.
-pub fn names() -> [&'static str; 3] {
+/// The names of the test accounts.
+pub fn test_names() -> [&'static str; 3] {
     TEST_ACCOUNTS.map(|(name, ..)| name)
 }
 
@@ -171,10 +171,7 @@ pub const ADMINISTRATOR_ALIASES: [&str; 5] = ["postmaster", "abuse", "hostmaster
 pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String> {
     let account = |(name, clear, role): (&str, &str, Role)| {
         let address = format!("{name}@{domain}");
-        let hash = match kept.0.get(&address).filter(|hash| password::verifies(clear, hash)) {
-            Some(hash) => hash.clone(),
-            None => password::hash_of_public(clear)?,
-        };
+        let hash = kept.or_new(&address, clear, password::hash_of_public)?;
         Ok(Account {
             name: name.to_owned(),
             domain: domain.to_owned(),
@@ -194,6 +191,12 @@ impl Hashes {
     /// Those that an earlier start has made; none at the first.
     pub fn kept() -> Hashes {
         Hashes::from_passwd_file(&std::fs::read_to_string(USERS_FILE).unwrap_or_default())
+    }
+
+    /// The one of this address that fits its password, or else a new one.
+    fn or_new(&self, address: &str, clear: &str, new: fn(&str) -> Result<String, String>) -> Result<String, String> {
+        let kept = self.0.get(address).filter(|hash| password::verifies(clear, hash));
+        kept.map_or_else(|| new(clear), |hash| Ok(hash.clone()))
     }
 
     /// Reads them from a passwd-file (Dovecot docs, "Passwd-file").

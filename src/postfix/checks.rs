@@ -11,7 +11,7 @@ use super::open_tables;
 use super::parameters::split_words;
 use super::restrictions::{Outcome, services};
 use super::sender_check::{CHECKS, SENDER_CHECK};
-use super::settings::Settings;
+use super::settings::{Setting, Settings};
 use crate::report::Mistake;
 use crate::settings::Values;
 use crate::site::Site;
@@ -313,7 +313,7 @@ const SERVICE_NAMES: [(&str, &str); 18] = [
 /// Mail is refused, waits for ever or is lost where such a name is another program's, or nobody's.
 fn service_names(whole: &Whole) -> Wrong {
     let services = applied(master_cf::services(), &whole.settings.master, &whole.settings.services);
-    let wrong = |(origin, name, value): (&str, &str, &str)| {
+    let wrong = |Setting { origin, name, value }: Setting| {
         let (_, program) = SERVICE_NAMES.iter().find(|(parameter, _)| *parameter == name)?;
         // postscreen(8)'s helpers are nobody's until a drop-in file adds them.
         let is_default = value == whole.settings.known.default_of(name);
@@ -332,13 +332,13 @@ fn service_names(whole: &Whole) -> Wrong {
         (!is_there && !is_default && !value.contains('$'))
             .then(|| (origin.to_owned(), format!("names no such service: {must}")))
     };
-    given(whole.settings).filter_map(wrong).collect()
+    whole.settings.all_set().filter_map(wrong).collect()
 }
 
 /// Mail for a transport that is no service of master.cf waits for ever.
 fn transports(whole: &Whole) -> Wrong {
     let services = applied(master_cf::services(), &whole.settings.master, &whole.settings.services);
-    let wrong = |(origin, name, value): (&str, &str, &str)| {
+    let wrong = |Setting { origin, name, value }: Setting| {
         let transport = value.split(':').next().filter(|transport| !transport.is_empty())?;
         let is_one = destinations::TRANSPORTS.contains(&name) && !value.contains('$');
         let is_there = services.iter().any(|service| service.is(transport, "unix"));
@@ -351,7 +351,7 @@ fn transports(whole: &Whole) -> Wrong {
             (origin.to_owned(), reason)
         })
     };
-    given(whole.settings).filter_map(wrong).collect()
+    whole.settings.all_set().filter_map(wrong).collect()
 }
 
 /// A warning where mail for accounts waits until `postqueue -f`.
@@ -365,22 +365,6 @@ pub(super) fn waits_for_flush(settings: &Settings) -> Option<String> {
             given.variable
         )
     })
-}
-
-/// All that is set, in main.cf and by `-o`: the origin, the parameter and its value.
-fn given(settings: &Settings) -> impl Iterator<Item = (&str, &str, &str)> {
-    let parameters = settings.parameters.iter().filter(|(_, given)| given.explicit);
-    let parameters = parameters.map(|(name, given)| (&*given.variable, &**name, &*given.value));
-    let options = settings.master.iter().filter_map(|setting| match &setting.change {
-        Change::Option(name, value) => Some((&*setting.variable, &**name, &**value)),
-        _ => None,
-    });
-    let of_files = settings.services.iter().flat_map(|service| {
-        let origin = service.origins.first().map_or("", String::as_str);
-        let options = service.options.iter();
-        options.map(move |(name, value)| (origin, &**name, &**value))
-    });
-    parameters.chain(options).chain(of_files)
 }
 
 /// Both daemons and a pattern of ours hold them, and an address has to be left.

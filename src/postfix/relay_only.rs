@@ -8,8 +8,7 @@ use std::path::Path;
 
 use super::drop_ins;
 use super::main_cf::Given;
-use super::master_settings::Change;
-use super::settings::Settings;
+use super::settings::{Setting, Settings};
 use super::user_tables::{UserFiles, references};
 use crate::layout::LMTP_SOCKET;
 use crate::report::Mistake;
@@ -57,21 +56,9 @@ pub(super) fn wrong(settings: &Settings, files: &UserFiles, site: &Site) -> Vec<
     if site.mailboxes {
         return Vec::new();
     }
-    let parameters = settings.parameters.iter();
-    let parameters = parameters.map(|(name, given)| (given.variable.as_str(), name.as_str(), given.value.as_str()));
-    let options = settings.master.iter().filter_map(|setting| match &setting.change {
-        Change::Option(name, value) => Some((setting.variable.as_str(), name.as_str(), value.as_str())),
-        _ => None,
-    });
-    let of_services = settings.services.iter().flat_map(|service| {
-        let origin = service.origins.first().map_or("", String::as_str);
-        let options = service.options.iter();
-        options.map(move |(name, value)| (origin, name.as_str(), value.as_str()))
-    });
-    let routes = parameters.chain(options).chain(of_services);
-    let routes = routes.filter(|(_, name, _)| is_route(name));
+    let routes = settings.all_set().filter(|setting| is_route(setting.name));
     routes
-        .flat_map(|(origin, name, value)| {
+        .flat_map(|Setting { origin, name, value }| {
             let itself = leads_in(value).then(|| mistake(origin, &drop_ins::shown(origin, name, value)));
             let tables = references(value).flat_map(|(_, path)| in_table(path, files));
             itself.into_iter().chain(tables)

@@ -12,7 +12,7 @@ use super::drop_ins;
 use super::files;
 use super::main_cf::{self, Given};
 use super::master_cf::Service;
-use super::master_settings::{self, MasterSetting};
+use super::master_settings::{self, Change, MasterSetting};
 use super::parameters::{self, Parameters, split_words};
 use super::peers;
 use super::variables::{self, MASTER, MASTER_CF_D, PARAMETER};
@@ -89,7 +89,42 @@ pub struct Settings {
     pub given: usize,
 }
 
+/// One parameter that is set, in main.cf or by `-o` in master.cf.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setting<'a> {
+    /// The variable, or `file:line`, that sets it.
+    pub(super) origin: &'a str,
+    /// The parameter.
+    pub(super) name: &'a str,
+    /// Its value.
+    pub(super) value: &'a str,
+}
+
 impl Settings {
+    /// All that is set: the parameters that have not their defaults, options by variables, and options of services in files.
+    pub(super) fn all_set(&self) -> impl Iterator<Item = Setting<'_>> {
+        let parameters = self.parameters.iter().filter(|(_, given)| given.explicit);
+        let parameters = parameters.map(|(name, given)| Setting {
+            origin: &given.variable,
+            name,
+            value: &given.value,
+        });
+        let options = self.master.iter().filter_map(|setting| match &setting.change {
+            Change::Option(name, value) => Some(Setting {
+                origin: &setting.variable,
+                name,
+                value,
+            }),
+            _ => None,
+        });
+        let of_files = self.services.iter().flat_map(|service| {
+            let origin = service.origins.first().map_or("", String::as_str);
+            let options = service.options.iter();
+            options.map(move |(name, value)| Setting { origin, name, value })
+        });
+        parameters.chain(options).chain(of_files)
+    }
+
     /// Reads all that is Postfix's. `known` is what the installed Postfix knows.
     pub fn read(known: Parameters, reader: &mut Reader) -> Settings {
         let mut settings = Settings {

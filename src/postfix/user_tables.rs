@@ -12,13 +12,11 @@ use nix::unistd::{AccessFlags, access};
 use super::caches;
 use super::drop_ins;
 use super::lookups::{self, Lookup};
-use super::main_cf::Given;
-use super::master_settings::Change;
 use super::open_tables;
 use super::parameters::split_words;
 use super::paths;
 use super::relay_login;
-use super::settings::Settings;
+use super::settings::{Setting, Settings};
 use crate::layout::{POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES};
 use crate::report::Mistake;
 use crate::site::Site;
@@ -133,14 +131,12 @@ struct Named<'a> {
 
 /// What is set and may name files.
 fn named<'a>(settings: &'a Settings, site: &'a Site) -> impl Iterator<Item = Named<'a>> {
-    let plain = |origin: &'a str, name: &'a str, value: &'a str| Named {
+    let plain = settings.all_set().map(|Setting { origin, name, value }| Named {
         origin,
         name,
         value,
         is_networks: false,
-    };
-    let parameters = settings.parameters.iter().filter(|(_, given)| given.explicit);
-    let parameters = parameters.map(move |(name, Given { variable, value, .. })| plain(variable, name, value));
+    });
     let origin = settings.networks_origin.as_deref().unwrap_or_default();
     let networks = site.networks.iter().flat_map(|networks| &networks.tables);
     let networks = networks.map(move |table| Named {
@@ -149,16 +145,7 @@ fn named<'a>(settings: &'a Settings, site: &'a Site) -> impl Iterator<Item = Nam
         value: table.trim_start_matches('!'),
         is_networks: true,
     });
-    let options = settings.master.iter().filter_map(move |setting| match &setting.change {
-        Change::Option(name, value) => Some(plain(&setting.variable, name, value)),
-        _ => None,
-    });
-    let services = settings.services.iter().flat_map(move |service| {
-        let origin = service.origins.first().map_or("", String::as_str);
-        let options = service.options.iter();
-        options.map(move |(name, value)| plain(origin, name, value))
-    });
-    parameters.chain(networks).chain(options).chain(services)
+    plain.chain(networks)
 }
 
 fn words(value: &str) -> impl Iterator<Item = &str> {

@@ -160,7 +160,9 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> O
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
     let names: Vec<String> = if declaration.accounts.is_empty() && site.test_accounts {
-        accounts::names().map(|name| format!("{name}@{}", site.domain)).into()
+        accounts::test_names()
+            .map(|name| format!("{name}@{}", site.domain))
+            .into()
     } else {
         declared.collect()
     };
