@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::SystemTime;
 
 use crate::accounts::Directory;
 use crate::facts::Facts;
@@ -143,12 +144,23 @@ pub struct Basis<'a> {
 pub struct Part {
     /// Its files and directories.
     pub plan: Plan,
+    /// Those of its files that follow the accounts; nothing where none does.
+    pub account_files: Option<Box<dyn AccountFiles>>,
     /// How it is run; nothing where these settings leave it nothing to do.
     pub service: Option<Service>,
     /// What is asked of it by the health check.
     pub probes: Vec<Named>,
     /// Its own checker.
     pub checker: Box<dyn Checker>,
+}
+
+/// Files that follow the accounts, and that the running daemon reads again by itself: no reload follows from a change.
+pub trait AccountFiles: fmt::Debug {
+    /// What they hold, for those who look at it.
+    fn files(&self) -> &[File];
+
+    /// Puts them in place, whether the daemon runs or not. Returns from when on it acts on them.
+    fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, SystemTime>;
 }
 
 /// A daemon's own checker, for files that are staged.

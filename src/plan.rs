@@ -116,14 +116,6 @@ impl Plan {
         });
     }
 
-    /// Adds the source of a table, one `key value` line for each entry.
-    pub fn table(&mut self, path: PathBuf, entries: &[(String, String)]) {
-        let lines = entries.iter().map(|(key, value)| format!("{key} {value}\n"));
-        let text = std::iter::once(TABLE_HEADER.to_owned()).chain(lines).collect();
-        self.files.push(File::public(path.clone(), text));
-        self.tables.push(path);
-    }
-
     /// Adds all of another plan.
     pub fn extend(&mut self, other: Plan) {
         self.directories.extend(other.directories);
@@ -134,10 +126,12 @@ impl Plan {
         self.referenced.extend(other.referenced);
     }
 
-    /// The same, for root alone.
+    /// Adds the source of a table for root alone.
     pub fn secret_table(&mut self, path: PathBuf, entries: &[(String, String)]) {
-        self.table(path, entries);
-        self.files.last_mut().into_iter().for_each(File::protect);
+        let mut file = File::public(path.clone(), source(entries));
+        file.protect();
+        self.files.push(file);
+        self.tables.push(path);
     }
 
     /// Files that everybody may read and into which a secret was put are for root alone.
@@ -147,6 +141,12 @@ impl Plan {
         let files = self.files.iter_mut().filter(is_public).filter(holds_secret);
         files.for_each(File::protect);
     }
+}
+
+/// The source of a table: one `key value` line for each entry.
+pub fn source(entries: &[(String, String)]) -> String {
+    let lines = entries.iter().map(|(key, value)| format!("{key} {value}\n"));
+    std::iter::once(TABLE_HEADER.to_owned()).chain(lines).collect()
 }
 
 /// The first line of every table's source.

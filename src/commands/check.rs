@@ -19,7 +19,13 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
             site.domain,
             settings(notices.given),
             // The list for the health check is written beside the plan.
-            desired.plan.files.len() + 1
+            desired.plan.files.len()
+                + 1
+                + desired
+                    .account_files
+                    .iter()
+                    .map(|files| files.files().len())
+                    .sum::<usize>()
         ));
         print(format_args!("mynetworks = {}", desired.trust.mynetworks()));
         let of_certificate = desired.certificate.warnings(&site.hostname);

@@ -21,7 +21,8 @@ pub fn run(environment: &Environment, path: Option<&Path>, diff: bool) -> anyhow
     decide::run(environment, |desired, staged| {
         let is_text = |file: &&File| std::str::from_utf8(&file.bytes).is_ok_and(|text| !text.contains('\0'));
         let wanted = |file: &&File| path.is_none_or(|path| file.path.starts_with(path));
-        let texts: Vec<&File> = staged.files.iter().filter(is_text).collect();
+        let of_accounts = desired.account_files.iter().flat_map(|files| files.files());
+        let texts: Vec<&File> = staged.files.iter().chain(of_accounts).filter(is_text).collect();
         let files: Vec<&&File> = texts.iter().filter(|file| wanted(file)).collect();
         if files.is_empty() {
             let paths: Vec<String> = texts.iter().map(|file| file.path.display().to_string()).collect();

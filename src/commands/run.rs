@@ -157,7 +157,7 @@ async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow
     }
     tracing::info!("Starting Postfix SMTP server configuration...");
     desired.notices.lines().for_each(|line| tracing::info!("{line}"));
-    commit::remove_leftovers(&desired.plan);
+    commit::remove_leftovers(&desired);
     let in_force = InForce::new(&desired);
     let provisioned = put_in_place(desired, &origin.processes).await?;
     Ok((read, in_force, provisioned))

@@ -7,6 +7,7 @@ mod limits;
 mod lists;
 mod log_lines;
 mod old_names;
+mod passwd_files;
 mod probes;
 mod relay_only;
 mod service;
@@ -17,10 +18,11 @@ mod users;
 use std::path::{Path, PathBuf};
 
 use self::check::DovecotChecker;
+use self::passwd_files::PasswdFiles;
 use self::settings::{DROP_IN_DIRECTORY, DovecotSetting, Settings};
 use crate::accounts::Account;
 use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
-use crate::layout::{DOVECOT_RUN_DIRECTORY, MAIL_DIRECTORY, RUN_DIRECTORY, USERS_FILE};
+use crate::layout::{DOVECOT_RUN_DIRECTORY, MAIL_DIRECTORY, RUN_DIRECTORY};
 use crate::logs::lines::LogLines;
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::report::Mistake;
@@ -33,11 +35,6 @@ use crate::system::files::Owner;
 use crate::system::owners::Without;
 use crate::system::processes::Processes;
 use crate::values::words;
-
-const DOVECOT_GROUP: Owner = Owner {
-    user: "root",
-    group: "dovecot",
-};
 
 /// The image's link to the configuration.
 const LINK_TO_CONFIG: &str = "/etc/dovecot/dovecot.conf";
@@ -157,6 +154,7 @@ impl Configured for Settings {
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
         Ok(Part {
             plan: plan(self, basis)?,
+            account_files: Some(Box::new(PasswdFiles::of(basis))),
             service: Some(service::service(basis.environment)),
             probes: probes::all(basis.site, basis.facts),
             checker: Box::new(DovecotChecker),
@@ -166,27 +164,15 @@ impl Configured for Settings {
 
 /// All files and directories of Dovecot, mailboxes included.
 fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
-    let Basis {
-        site, trust, directory, ..
-    } = basis;
-    let accounts = &directory.accounts;
+    let Basis { site, directory, .. } = basis;
     let mut plan = Plan::default();
     plan.directory(config_file().parent().unwrap_or(Path::new("/")), Owner::ROOT, 0o755);
     plan.directory(drop_in_copies(), Owner::ROOT, 0o755);
     plan.directory(state_directory(), Owner::ROOT, 0o755);
     plan.directory(DOVECOT_RUN_DIRECTORY, Owner::ROOT, 0o755);
     if site.mailboxes {
-        mailboxes(&mut plan, &site.domain, accounts);
+        mailboxes(&mut plan, &site.domain, &directory.accounts);
     }
-    let for_dovecot = |path: PathBuf, text: String| File {
-        path,
-        bytes: text.into_bytes(),
-        owner: DOVECOT_GROUP,
-        mode: 0o640,
-    };
-    let users = users::users(&site.domain, trust, accounts);
-    plan.files.push(for_dovecot(USERS_FILE.into(), users));
-    plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts)));
     if refuses_itself(basis) {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));

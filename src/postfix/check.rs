@@ -31,7 +31,7 @@ use crate::system::programs::Program;
 const HARMLESS: &str = "mailroom.invalid";
 
 const POSTCONF: Program = program("postconf");
-const POSTMAP: Program = program("postmap");
+pub(super) const POSTMAP: Program = program("postmap");
 
 pub(super) const fn program(name: &'static str) -> Program {
     Program {

@@ -59,12 +59,6 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     directories(&mut plan);
     let at = |name: &str| Path::new(POSTFIX_TABLES).join(name);
-    let (directory, domain) = (basis.directory, &basis.site.domain);
-    if basis.site.mailboxes {
-        plan.table(at("vmailbox"), &tables::mailboxes(domain, &directory.accounts));
-        plan.table(at("virtual"), &tables::aliases(directory));
-    }
-    plan.table(at("sender_login"), &tables::sender_logins(directory));
     let relay = &settings.relay;
     if !relay.username.is_empty() {
         let login = format!("{}:{}", relay.username, relay.password);
@@ -72,10 +66,13 @@ pub(super) fn plan(
         let logins: Vec<(String, String)> = hosts.map(|host| (host.to_owned(), login.clone())).collect();
         plan.secret_table(RELAY_LOGIN.into(), &logins);
     }
-    plan.files.push(File::public(
-        at("sender_login.regexp"),
-        tables::sender_login_patterns(&directory.accounts, &basis.site.recipient_delimiter),
-    ));
+    let delimiters = &basis.site.recipient_delimiter;
+    if !delimiters.is_empty() {
+        plan.files.push(File::public(
+            at("extension.regexp"),
+            tables::without_extension(delimiters),
+        ));
+    }
     plan.files.push(File::public(
         master_cf_file(),
         master_cf_text(services, &settings.master),
@@ -154,6 +151,7 @@ struct MainCf<'a> {
     key: &'a str,
     relay_login: bool,
     one_copy: bool,
+    extensions: bool,
     host_lookup: &'a str,
 }
 
@@ -243,6 +241,7 @@ fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) ->
         key,
         relay_login: settings.relay_login(),
         one_copy: !basis.directory.aliases.is_empty() && site.catch_all().is_none(),
+        extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;

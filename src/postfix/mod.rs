@@ -53,6 +53,7 @@ use self::destinations::Unresolved;
 use self::grammar::Known;
 use self::parameters::Parameters;
 use self::settings::Settings;
+use self::tables::Tables;
 use self::user_tables::UserFiles;
 use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::facts::Facts;
@@ -274,6 +275,7 @@ impl Configured for Configuration {
                 relay_login::logins(&self.settings),
                 Unresolved::of(&self.settings, basis.facts),
             )),
+            account_files: Some(Box::new(Tables::of(basis))),
             plan,
             probes,
         })

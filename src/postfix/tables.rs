@@ -1,10 +1,139 @@
 //! Postfix's lookup tables for accounts: where mail is delivered, and which login may use which sender address.
+//!
+//! A table that is renamed over is read again by each process between two clients, and by trivial-rewrite(8) within 10 s. One
+//! that is changed in its place is read anew at each look-up: so the tables of a running server are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::SystemTime;
+
+use anyhow::{Context, ensure};
+
+use super::check::POSTMAP;
 
 use crate::accounts::{Account, Alias, Directory, Role};
-use crate::layout::MAIL_DIRECTORY;
-use crate::plan::TABLE_HEADER;
+use crate::daemon::{AccountFiles, Basis, Work};
+use crate::layout::{MAIL_DIRECTORY, POSTFIX_TABLES};
+use crate::plan::{self, File, TABLE_HEADER};
+use crate::staging::LIMIT;
+use crate::system::files;
+use crate::system::processes::{Exit, Processes};
+
+/// The sources of all of them. `postmap` makes `<path>.lmdb` of each.
+#[derive(Debug)]
+pub(super) struct Tables(Vec<File>);
+
+impl Tables {
+    pub(super) fn of(basis: &Basis) -> Tables {
+        let directory = basis.directory;
+        let table = |name: &str, entries: &[(String, String)]| {
+            File::public(Path::new(POSTFIX_TABLES).join(name), plan::source(entries))
+        };
+        let mut tables = vec![table("sender_login", &sender_logins(directory))];
+        if basis.site.mailboxes {
+            tables.push(table("vmailbox", &mailboxes(&basis.site.domain, &directory.accounts)));
+            tables.push(table("virtual", &aliases(directory)));
+        }
+        Tables(tables)
+    }
+}
+
+impl AccountFiles for Tables {
+    fn files(&self) -> &[File] {
+        &self.0
+    }
+
+    fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, SystemTime> {
+        Box::pin(async move {
+            for source in &self.0 {
+                put(source, processes)
+                    .await
+                    .with_context(|| source.path.display().to_string())?;
+            }
+            Ok(SystemTime::now())
+        })
+    }
+}
+
+/// Builds a table, or changes the one that is there. The source follows its table: what a kill leaves half done differs from the
+/// source, and is done again.
+async fn put(source: &File, processes: &Processes) -> anyhow::Result<()> {
+    let built = source.path.with_added_extension("lmdb");
+    let text = String::from_utf8_lossy(&source.bytes);
+    let there = fs::read_to_string(&source.path).ok().filter(|_| built.exists());
+    match there {
+        Some(there) if there == text => return Ok(()),
+        Some(there) => {
+            let Difference { removed, set } = Difference::between(&there, &text);
+            // It ends with 1 where it finds no key.
+            let table = format!("lmdb:{}", source.path.display());
+            postmap(
+                &["-d", "-", &table],
+                &removed,
+                &[Exit::Code(0), Exit::Code(1)],
+                processes,
+            )
+            .await?;
+            postmap(&["-i", "-r", &table], &set, &[Exit::Code(0)], processes).await?;
+            files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
+        }
+        None => {
+            files::remove(&built)?;
+            files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
+            let table = format!("lmdb:{}", source.path.display());
+            postmap(&[&table], "-", &[Exit::Code(0)], processes).await?;
+        }
+    }
+    // A table that is older than its source is taken for stale: each process that opens it warns.
+    files::not_older(&built, &source.path)?;
+    Ok(())
+}
+
+/// Runs postmap(1) with this standard input, unless there is nothing to read.
+async fn postmap(arguments: &[&str], input: &str, codes: &[Exit], processes: &Processes) -> anyhow::Result<()> {
+    if input.is_empty() {
+        return Ok(());
+    }
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    let mut command = POSTMAP.command()?;
+    command.args(arguments);
+    let output = processes.output_fed(&mut command, Stdio::from(file), LIMIT).await?;
+    let said = output.stderr.trim();
+    ensure!(codes.contains(&output.exit) && said.is_empty(), "postmap: {said}");
+    Ok(())
+}
+
+/// The entries of a table's source, as [`plan::source`] writes it.
+fn entries(source: &str) -> BTreeMap<&str, &str> {
+    let lines = source.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).collect()
+}
+
+/// How two sources of a table differ.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    /// Keys that are gone, a line each.
+    removed: String,
+    /// Entries that are new or have other values, a line each.
+    set: String,
+}
+
+impl Difference {
+    fn between(old: &str, new: &str) -> Difference {
+        let (old, new) = (entries(old), entries(new));
+        let removed = old.keys().filter(|key| !new.contains_key(*key));
+        let set = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+        Difference {
+            removed: removed.map(|key| format!("{key}\n")).collect(),
+            set: set.map(|(key, value)| format!("{key} {value}\n")).collect(),
+        }
+    }
+}
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).
 pub(super) fn mailboxes(domain: &str, accounts: &[Account]) -> Vec<(String, String)> {
@@ -40,6 +169,9 @@ pub(super) fn aliases(directory: &Directory) -> Vec<(String, String)> {
     aliases.iter().map(entry).chain(themselves).collect()
 }
 
+/// The key below which stand those who may send as anybody.
+const ANYBODY: &str = "*";
+
 /// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address. An alias belongs to
 /// all accounts that it leads to; that of a whole domain is looked up after all others there.
 pub(super) fn sender_logins(directory: &Directory) -> Vec<(String, String)> {
@@ -61,54 +193,47 @@ pub(super) fn sender_logins(directory: &Directory) -> Vec<(String, String)> {
     let of_aliases = aliases.iter().filter(|alias| !accounts.contains(&alias.address));
     let of_aliases = of_aliases.map(|alias| (alias.address.clone(), owners(alias)));
     let of_accounts = accounts.iter().map(|address| (address.clone(), address.clone()));
+    let relays = directory.accounts.iter().filter(|account| account.role == Role::Relay);
+    let relays = relays.map(Account::address).collect::<Vec<_>>().join(", ");
     of_accounts
-        .chain(of_aliases.filter(|(_, owners)| !owners.is_empty()))
+        .chain(of_aliases)
+        .chain([(ANYBODY.to_owned(), relays)])
+        .filter(|(_, owners)| !owners.is_empty())
         .collect()
 }
 
-/// Owners that a plain table cannot express: any address for the relay role, `user+detail` for its user.
-///
-/// The first match ends a regexp table, so each line names all its owners, and the one for all addresses comes last.
-pub(super) fn sender_login_patterns(accounts: &[Account], delimiters: &str) -> String {
-    let relays: Vec<String> = accounts
-        .iter()
-        .filter(|account| account.role == Role::Relay)
-        .map(Account::address)
-        .collect();
-    let with_relays = |address: String| {
-        std::iter::once(address)
-            .chain(relays.iter().cloned())
-            .collect::<Vec<_>>()
-    };
-    let alternatives: Vec<String> = delimiters
+/// A regexp table that takes the extension away: `user@domain` of `user+detail@domain`. As everywhere in Postfix the first of the
+/// delimiters ends the name, but one that begins it.
+pub(super) fn without_extension(delimiters: &str) -> String {
+    let escaped: Vec<String> = delimiters
         .chars()
         .map(|sign| escape_pattern(&sign.to_string()))
         .collect();
-    let between = match alternatives.as_slice() {
-        [one] => one.clone(),
-        several => format!("({})", several.join("|")),
-    };
-    let detail = |account: &Account| {
-        let pattern = format!(
-            "/^{}{between}[^@]*@{}$/",
-            escape_pattern(&account.name),
-            escape_pattern(&account.domain)
-        );
-        format!("{pattern} {}\n", with_relays(account.address()).join(", "))
-    };
-    let details = accounts
-        .iter()
-        .filter(|account| account.role != Role::Relay && !delimiters.is_empty())
-        .map(detail);
-    let any = (!relays.is_empty()).then(|| format!("/^/ {}\n", relays.join(", ")));
-    std::iter::once(TABLE_HEADER.to_owned())
-        .chain(details)
-        .chain(any)
-        .collect()
+    // In a bracket expression a hyphen is itself at the end alone (regex(7)).
+    let hyphen = if delimiters.contains('-') { "-" } else { "" };
+    let others: String = delimiters.chars().filter(|sign| *sign != '-').collect();
+    let first = escaped.join("|");
+    format!("{TABLE_HEADER}:^([^@{others}{hyphen}]+)({first})[^@]*@([^@]+)$: ${{1}}@${{3}}\n")
 }
 
 fn escape_pattern(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_changed_alone() {
+        let old = format!("{TABLE_HEADER}a@b.test a/\nb@b.test b/\nc@b.test c/\n");
+        let new = format!("{TABLE_HEADER}b@b.test b/\nc@b.test x, y\nd@b.test d/\n");
+        let expected = Difference {
+            removed: "a@b.test\n".to_owned(),
+            set: "c@b.test x, y\nd@b.test d/\n".to_owned(),
+        };
+        assert_eq!(Difference::between(&old, &new), expected);
+    }
 }

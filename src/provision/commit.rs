@@ -5,12 +5,14 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
 use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
+use crate::daemon::AccountFiles;
 use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
@@ -18,6 +20,7 @@ use crate::supervise::service::Service;
 use crate::system::beneath::Link;
 use crate::system::files::{self, Prepared};
 use crate::system::owners::{self, Repaired};
+use crate::system::processes::Processes;
 
 /// What is in place.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Provisioned {
     pub fingerprints: Fingerprints,
     /// The files that were not as they should be, of those that are no tables: some types have other bytes after each build.
     pub written: Vec<PathBuf>,
+    /// When the daemons act on the accounts as they are now.
+    pub accounts_act: SystemTime,
     /// Directories whose owners are to be looked through before the services start.
     pub trees: Vec<Tree>,
 }
@@ -36,9 +41,15 @@ pub struct Provisioned {
 pub type Fingerprints = BTreeMap<&'static str, u64>;
 
 /// Puts everything in place. On an error no file was changed.
-pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Result<Provisioned> {
+pub async fn commit(
+    desired: Desired,
+    staged: Staged,
+    kept: Kept,
+    processes: &Processes,
+) -> anyhow::Result<Provisioned> {
     let Desired {
         plan,
+        account_files,
         services,
         host_name,
         ..
@@ -51,6 +62,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
     let written = written.filter(|path| !is_built(path)).collect();
     put(prepared)?;
     age_tables(&staged.built);
+    let accounts_act = put_account_files(&account_files, processes).await?;
     if let Some(news) = kept.news {
         tracing::info!(path = CERTIFICATE, "{news}");
     }
@@ -68,6 +80,7 @@ pub async fn commit(desired: Desired, staged: Staged, kept: Kept) -> anyhow::Res
             .map(|service| (service.name, fingerprint(service, &plan, &kept.served)))
             .collect(),
         written,
+        accounts_act,
         trees: without(plan.trees, &left_alone),
         services,
     })
@@ -112,6 +125,15 @@ fn put(prepared: Vec<Prepared>) -> io::Result<()> {
     directories
         .iter()
         .try_for_each(|directory| files::sync_directory(directory))
+}
+
+/// Returns when the last of the daemons acts on them.
+async fn put_account_files(files: &[Box<dyn AccountFiles>], processes: &Processes) -> anyhow::Result<SystemTime> {
+    let mut last = SystemTime::UNIX_EPOCH;
+    for files in files {
+        last = last.max(files.put(processes).await?);
+    }
+    Ok(last)
 }
 
 /// A table that is older than its source is taken for stale: each process that opens it warns (dict_lmdb_open in Postfix's
@@ -159,8 +181,14 @@ fn repair_tree(tree: &Tree) {
     }
 }
 
-/// Removes what an earlier PID 1 that was killed left unfinished: it may hold secrets.
-pub fn remove_leftovers(plan: &Plan) {
+/// Removes what an earlier PID 1 that was killed left unfinished: it may hold secrets. Files that follow the accounts are made
+/// anew.
+pub fn remove_leftovers(desired: &Desired) {
+    let plan = &desired.plan;
+    let of_accounts = desired.account_files.iter().flat_map(|files| files.files());
+    for file in of_accounts {
+        let _ = files::remove(&file.path);
+    }
     let stages = fs::read_dir(RUN_DIRECTORY).into_iter().flatten().flatten();
     for entry in stages.filter(|entry| staging::is_staging(&entry.path())) {
         let _ = fs::remove_dir_all(entry.path());

@@ -8,7 +8,7 @@ use super::notices::{self, Notices};
 use super::read::Read;
 use crate::accounts::Directory;
 use crate::certificates::Found;
-use crate::daemon::{Basis, Checker, Part};
+use crate::daemon::{AccountFiles, Basis, Checker, Part};
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS};
@@ -27,6 +27,8 @@ pub struct Desired {
     pub trust: Trust,
     /// What is written.
     pub plan: Plan,
+    /// Files that follow the accounts.
+    pub account_files: Vec<Box<dyn AccountFiles>>,
     /// What is asked by the health check, unless the settings close it.
     pub probes: Vec<Named>,
     /// The daemons' own checkers.
@@ -68,13 +70,14 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         environment: &environment,
     };
     let (mut plan, mut probes) = (Plan::default(), Vec::new());
-    let (mut checkers, mut services) = (Vec::new(), Vec::new());
+    let (mut checkers, mut services, mut account_files) = (Vec::new(), Vec::new(), Vec::new());
     for daemon in configured {
         let part: Part = daemon.part(&basis)?;
         plan.extend(part.plan);
         probes.extend(part.probes);
         checkers.push(part.checker);
         services.extend(part.service);
+        account_files.extend(part.account_files);
     }
     if site.mailboxes {
         let record = format!("{}\n", site.domain);
@@ -82,7 +85,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
             .push(File::public(PathBuf::from(PRIMARY_DOMAIN_RECORD), record));
     }
     plan.protect(secrets);
-    can_be_written(&plan, site, facts)?;
+    can_be_written(&plan, &account_files, site, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
     Ok(Desired {
         notices: notices::of(read, &trust, &directory),
@@ -102,6 +105,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         secrets: secrets.clone(),
         trust,
         plan,
+        account_files,
         probes,
         checkers,
         services,
@@ -109,12 +113,18 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
 }
 
 /// What cannot be written is found before anything is. A certificate is only read where one is there.
-fn can_be_written(plan: &Plan, site: &Site, facts: &Facts) -> anyhow::Result<()> {
+fn can_be_written(
+    plan: &Plan,
+    account_files: &[Box<dyn AccountFiles>],
+    site: &Site,
+    facts: &Facts,
+) -> anyhow::Result<()> {
     let is_read_only = |volume: &&str| *volume != CERTIFICATE_DIRECTORY && facts.read_only.contains(Path::new(volume));
     if let Some(volume) = site.volumes().find(is_read_only) {
         bail!("{volume} is read-only, but is written by a running server: mount it without :ro (readOnly)");
     }
-    let written = plan.files.iter().map(|file| &file.path);
+    let of_accounts = account_files.iter().flat_map(|files| files.files());
+    let written = plan.files.iter().chain(of_accounts).map(|file| &file.path);
     let written = written.chain(plan.drop_ins.iter().map(|(file, _)| file));
     let Some(path) = written.into_iter().find(|path| facts.mounts.contains(*path)) else {
         return Ok(());

@@ -42,5 +42,5 @@ pub async fn provision(desired: Desired, processes: &Processes) -> anyhow::Resul
     let staged = stage(&desired, Path::new(RUN_DIRECTORY), processes).await?;
     staged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let kept = certificate.await.context("the certificate's thread failed")??;
-    commit::commit(desired, staged, kept).await
+    commit::commit(desired, staged, kept, processes).await
 }

@@ -88,6 +88,11 @@ impl Prepared {
         &self.path
     }
 
+    /// Gives it another time of its last change.
+    pub fn date(&self, time: SystemTime) -> io::Result<()> {
+        at(&self.path, self.file.set_modified(time))
+    }
+
     /// Puts it in its place, over what is there. Returns the directory, which has yet to be synced.
     pub fn put(mut self) -> io::Result<PathBuf> {
         if let Some(temporary) = &self.temporary {

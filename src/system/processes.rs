@@ -111,22 +111,27 @@ impl Processes {
     }
 
     /// Spawns a command with empty standard input and with pipes for its output.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        self.spawn_fed(command, Stdio::null())
+    }
+
+    /// The same with other standard input.
     ///
     /// The child has only file descriptors 0 to 2 (all of ours are close-on-exec), an empty signal mask and default
     /// signal dispositions.
-    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+    fn spawn_fed(&self, command: &mut Command, input: Stdio) -> io::Result<Child> {
         let (stdout, child_stdout) = std::io::pipe()?;
         let (stderr, child_stderr) = std::io::pipe()?;
         let stdout = receiver(stdout.into())?;
         let stderr = receiver(stderr.into())?;
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(child_stdout)
             .stderr(child_stderr)
             .current_dir("/");
         let spawned = command.spawn();
         // The command keeps our copies of the writing ends open: the pipes would never end.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pid = Pid::from_raw(spawned?.id().cast_signed());
         Ok(Child {
             pid,
@@ -145,8 +150,13 @@ impl Processes {
 
     /// Runs a helper command to its end; past the deadline it is killed and an error says so.
     pub async fn output(&self, command: &mut Command, deadline: Duration) -> io::Result<Output> {
+        self.output_fed(command, Stdio::null(), deadline).await
+    }
+
+    /// The same for one that reads its standard input.
+    pub async fn output_fed(&self, command: &mut Command, input: Stdio, deadline: Duration) -> io::Result<Output> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = at_program(&program, self.spawn(command.process_group(0)))?;
+        let mut child = at_program(&program, self.spawn_fed(command.process_group(0), input))?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let work = async {
             let (exit, read_stdout, read_stderr) = tokio::join!(

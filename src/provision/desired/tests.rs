@@ -25,7 +25,7 @@ fn rendered(pairs: &[(&str, &str)]) -> String {
     read.facts.kubernetes = pairs.iter().any(|(name, _)| *name == "KUBERNETES_SERVICE_HOST");
     read.facts.probe_is_named = true;
     let desired = desired(&read).unwrap();
-    let mut plan = desired.plan;
+    let mut plan = desired.plan.clone();
     plan.files.push(health::file(&desired.probes).unwrap());
     let mut text = String::new();
     for directory in &plan.directories {
@@ -35,7 +35,8 @@ fn rendered(pairs: &[(&str, &str)]) -> String {
     for Tree { path, owner, .. } in &plan.trees {
         writeln!(text, "{}/** {}:{}", path.display(), owner.user, owner.group).unwrap();
     }
-    for file in &plan.files {
+    let of_accounts = desired.account_files.iter().flat_map(|files| files.files());
+    for file in plan.files.iter().chain(of_accounts) {
         let (path, owner) = (file.path.display(), file.owner);
         let table = if plan.tables.contains(&file.path) {
             " (table)"
