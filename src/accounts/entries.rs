@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
+use super::quota::Quota;
 use super::{ADMINISTRATOR_ALIASES, Alias, Role, password};
 use crate::report::Mistake;
 use crate::secrets::HIDDEN;
@@ -31,6 +32,8 @@ pub struct Declared {
     pub password: Password,
     /// What it may do.
     pub role: Role,
+    /// How much it may store, where that is said of it alone.
+    pub quota: Option<Quota>,
 }
 
 /// All that is declared.
@@ -255,7 +258,7 @@ fn entries(value: &Value) -> Vec<(Place, &str)> {
     found
 }
 
-/// `user[@domain]:password-or-{SCHEME}hash[:role]`.
+/// `user[@domain]:password-or-{SCHEME}hash[:role][:quota=5G]`.
 fn account(entry: &str, site: &Site) -> Result<Declared, String> {
     let mut fields = entry.split(':');
     let address = served(Address::read(fields.next().unwrap_or_default(), &site.domain)?, site)?;
@@ -275,27 +278,35 @@ fn account(entry: &str, site: &Site) -> Result<Declared, String> {
             Password::Clear(clear.to_owned())
         }
     };
-    let mut role = Role::User;
-    for field in fields {
-        role = match field {
-            "admin" => Role::Administrator,
-            "relay" => Role::Relay,
-            "user" => Role::User,
-            _ => {
-                return Err(
-                    "what stands behind the password must be a role: admin, relay or user; a password with a colon or a blank \
-                     in it is given as a hash (doveadm pw)"
-                        .to_owned(),
-                );
-            }
-        };
-    }
+    let (role, quota) = role_and_quota(fields)?;
     Ok(Declared {
         address,
         password,
         role,
+        quota,
     })
 }
+
+/// What stands behind the password, in any order.
+fn role_and_quota<'a>(fields: impl Iterator<Item = &'a str>) -> Result<(Role, Option<Quota>), String> {
+    let (mut role, mut quota) = (Role::User, None);
+    for field in fields {
+        match field {
+            "admin" => role = Role::Administrator,
+            "relay" => role = Role::Relay,
+            "user" => role = Role::User,
+            _ => match field.strip_prefix("quota=") {
+                Some(text) => quota = Some(text.parse().map_err(|reason| format!("quota={text}: {reason}"))?),
+                None => return Err(OTHER_FIELD.to_owned()),
+            },
+        }
+    }
+    Ok((role, quota))
+}
+
+/// It may be a part of the password: it is not shown.
+const OTHER_FIELD: &str = "what stands behind the password must be a role (admin, relay or user) or a quota (quota=5G); a \
+    password with a colon or a blank in it is given as a hash (doveadm pw)";
 
 /// `alias[@domain]:target[,target…]`, or `@domain:target` for all that is nobody's.
 fn alias(entry: &str, site: &Site) -> Result<Alias, String> {
@@ -380,6 +391,30 @@ mod tests {
     }
 
     #[test]
+    fn quotas_and_roles_in_any_order() {
+        let text = "a:pw:quota=5G b:pw:admin:quota=500M c:pw:quota=off:relay d:pw";
+        let found = declared(&[(ACCOUNTS, text)]).accounts;
+        let shown: Vec<_> = found.iter().map(|account| (account.role, account.quota)).collect();
+        let quota = |text: &str| Some(text.parse::<Quota>().unwrap());
+        let expected = [
+            (Role::User, quota("5G")),
+            (Role::Administrator, quota("500M")),
+            (Role::Relay, Some(Quota::UNLIMITED)),
+            (Role::User, None),
+        ];
+        assert_eq!(shown, expected);
+        let said = said(&[(ACCOUNTS, "a:pw:quota=5 b:pw:Quota=5G")]);
+        assert!(
+            said[0].contains("entry 1, a: quota=5: must be a whole number with K"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].contains("entry 2, b: what stands behind the password"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
     fn wrong_accounts_are_named_by_their_entries() {
         let said = said(&[
             ("MAILROOM_DOMAINS", "b.test"),
@@ -395,7 +430,7 @@ mod tests {
             "entry 4, c@c.test: c.test is no domain of this server, which has metabuilder.local, b.test",
             "entry 5, d: has no password",
             "entry 6, e: has no password",
-            "entry 7, f: what stands behind the password must be a role",
+            "entry 7, f: what stands behind the password must be a role (admin, relay or user) or a quota",
             "entry 8, b.test: is the name of the domain",
             "entry 9, a+x@metabuilder.local: is a sub-address of a@metabuilder.local",
         ] {

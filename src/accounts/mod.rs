@@ -3,11 +3,13 @@
 pub mod address;
 pub mod entries;
 pub mod password;
+pub mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use self::entries::{Declaration, Declared, Password};
+use self::quota::Quota;
 use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
 use crate::site::Site;
 
@@ -35,6 +37,8 @@ pub struct Account {
     pub hash: String,
     /// Its password is public knowledge: logins only from trusted networks.
     pub trusted_networks_only: bool,
+    /// How much it may store, where that is said of it alone.
+    pub quota: Option<Quota>,
 }
 
 impl Account {
@@ -135,6 +139,7 @@ fn hashed(declared: &[Declared], kept: &Hashes) -> Result<Vec<Account>, String> 
             role: declared.role,
             hash,
             trusted_networks_only: false,
+            quota: declared.quota,
         })
     };
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -178,6 +183,7 @@ pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String
             role,
             hash,
             trusted_networks_only: true,
+            quota: None,
         })
     };
     TEST_ACCOUNTS.into_iter().map(account).collect()
