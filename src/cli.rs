@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::account::Accounts;
+use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
 use crate::settings::Environment;
 
@@ -36,6 +38,15 @@ enum Subcommands {
     },
     /// Have the running server read everything anew and reload what has changed
     Reload,
+    /// Add, change, remove and list accounts
+    #[command(subcommand)]
+    Account(Accounts),
+    /// Add, remove and list aliases
+    #[command(subcommand)]
+    Alias(Aliases),
+    /// Add, remove and list domains
+    #[command(subcommand)]
+    Domain(Domains),
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -69,6 +80,9 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Check => code(commands::check::run(environment)),
         Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),
         Subcommands::Reload => commands::reload::run().into(),
+        Subcommands::Account(command) => code(commands::account::run(command, environment)),
+        Subcommands::Alias(command) => code(commands::names::aliases(command, environment)),
+        Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());

@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use crate::accounts::Directory;
 use crate::facts::Facts;
@@ -159,8 +158,8 @@ pub trait AccountFiles: fmt::Debug {
     /// What they hold, for those who look at it.
     fn files(&self) -> &[File];
 
-    /// Puts them in place, whether the daemon runs or not. Returns from when on it acts on them.
-    fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, SystemTime>;
+    /// Puts them in place. Where the daemon runs, it acts on them when this has ended.
+    fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, ()>;
 }
 
 /// A daemon's own checker, for files that are staged.

@@ -14,7 +14,6 @@ use nix::unistd::{AccessFlags, access};
 
 use self::maildirs::Maildirs;
 use self::rights::Rights;
-use crate::accounts::Hashes;
 use crate::certificates;
 use crate::layout::{HOSTS_FILE, MAIL_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
 use crate::settings::Environment;
@@ -35,8 +34,6 @@ pub struct Facts {
     pub probe_is_named: bool,
     /// It could be given one.
     pub hosts_can_be_written: bool,
-    /// Password hashes of an earlier start.
-    pub hashes: Hashes,
     /// Paths at which something is mounted.
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
@@ -75,7 +72,6 @@ impl Facts {
                 .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
             hosts_can_be_written: access(HOSTS_FILE, AccessFlags::W_OK).is_ok(),
-            hashes: Hashes::kept(),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
             maildirs: Maildirs::below(Path::new(MAIL_DIRECTORY)),

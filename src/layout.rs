@@ -12,6 +12,12 @@ pub const VMAIL_UID: u32 = 5000;
 pub const CERTIFICATE_DIRECTORY: &str = "/etc/dovecot/certs";
 /// For state that has no other place: a volume.
 pub const STATE_DIRECTORY: &str = "/var/lib/mailroom";
+/// Accounts, aliases and domains that were added live.
+pub const LIVE_FILE: &str = "/var/lib/mailroom/accounts.jsonl";
+/// The same before its last change.
+pub const PREVIOUS_FILE: &str = "/var/lib/mailroom/accounts.previous.jsonl";
+/// What was declared when it was last right.
+pub const DECLARED_FILE: &str = "/var/lib/mailroom/declared.jsonl";
 /// The volumes, in the order in which they are locked.
 pub const VOLUMES: [&str; 5] = [
     MAIL_DIRECTORY,

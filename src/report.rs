@@ -27,6 +27,13 @@ impl Mistake {
     }
 }
 
+impl Mistake {
+    /// The same in one line, of something whose value is no secret.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.variable, self.reason)
+    }
+}
+
 /// Adds objections to what is wrong anyway, without those that follow from it.
 pub fn add(mistakes: &mut Vec<Mistake>, objections: Vec<Mistake>) {
     let wrong: Vec<String> = mistakes.iter().map(|mistake| mistake.variable.clone()).collect();

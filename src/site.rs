@@ -1,6 +1,7 @@
 //! What the site is: the settings that no daemon owns alone, as types. The variables that begin with `POSTFIX_` here have
 //! the names that the founding README gave them; Dovecot, the certificate and the question of trust follow them too.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certificates;
 use crate::layout::{MAIL_DIRECTORY, VOLUMES};
-use crate::settings::Values;
 use crate::settings::table::Variable;
+use crate::settings::{Environment, Values};
 use crate::values::kind::Kind;
 use crate::values::network::{Networks, OwnNetworks};
 
@@ -120,6 +121,13 @@ impl Site {
         name.split(is_delimiter).next().unwrap_or_default()
     }
 
+    /// Adds domains that the environment does not name.
+    pub fn add_domains(&mut self, domains: &BTreeSet<String>) {
+        let new = domains.iter().filter(|domain| !self.more_domains.contains(domain));
+        let new: Vec<String> = new.cloned().collect();
+        self.more_domains.extend(new);
+    }
+
     /// The domains of accounts, the primary one first.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         let more = self.more_domains.iter().filter(|domain| **domain != self.domain);
@@ -163,6 +171,21 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D::Error> {
     let word = String::deserialize(deserializer)?;
     tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
+}
+
+/// The primary domain, for commands that read nothing else of the settings.
+pub fn primary_domain(environment: &Environment) -> String {
+    const NAME: &str = "POSTFIX_MYDOMAIN";
+    let given = environment.get(NAME).map(|domain| domain.trim().to_ascii_lowercase());
+    let default = || {
+        VARIABLES
+            .iter()
+            .find(|variable| variable.name == NAME)
+            .map_or("", |variable| variable.default)
+    };
+    given
+        .filter(|domain| !domain.is_empty())
+        .unwrap_or_else(|| default().to_owned())
 }
 
 /// The variable that makes this server a relay alone.

@@ -5,14 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
+use super::names::Names;
 use super::quota::Quota;
-use super::{ADMINISTRATOR_ALIASES, Alias, Role, password};
+use super::records::Records;
+use super::{Alias, Role, password};
 use crate::report::Mistake;
 use crate::secrets::HIDDEN;
 use crate::settings::Values;
 use crate::settings::reader::Entry as Value;
 use crate::site::{ACCOUNTS, ALIASES, MAILBOXES, Site};
-use crate::values::{nearest, words};
+use crate::values::words;
 
 /// A password as it is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,17 @@ pub struct Declared {
     pub role: Role,
     /// How much it may store, where that is said of it alone.
     pub quota: Option<Quota>,
+    /// Where it stands: the variable, or `file:line`.
+    pub origin: String,
+}
+
+/// A declared alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredAlias {
+    /// The alias.
+    pub alias: Alias,
+    /// Where it stands.
+    pub origin: String,
 }
 
 /// All that is declared.
@@ -42,7 +55,29 @@ pub struct Declaration {
     /// Accounts.
     pub accounts: Vec<Declared>,
     /// Aliases.
-    pub aliases: Vec<Alias>,
+    pub aliases: Vec<DeclaredAlias>,
+}
+
+/// An entry that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong, and where.
+    pub mistake: Mistake,
+    /// What it declares.
+    pub entry: Entry,
+    /// Its address, where that can be read.
+    pub address: Option<String>,
+    /// It stands in a file, which may be mended while the server runs.
+    pub is_in_file: bool,
+}
+
+/// What an entry declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// An account.
+    Account,
+    /// An alias.
+    Alias,
 }
 
 /// Where an entry stands, for messages.
@@ -62,29 +97,47 @@ impl Place {
         }
     }
 
-    fn mistake(&self, name: &str, reason: &str) -> Mistake {
-        let value = if self.origin.starts_with('/') { name } else { HIDDEN };
-        Mistake::new(&self.origin, value, format!("{}{reason}", self.prefix))
+    /// The same for those who do not see the variable beside it.
+    fn whole(&self) -> String {
+        match self.prefix.as_str() {
+            "" => self.origin.clone(),
+            _ => format!("{} ({})", self.origin, self.said()),
+        }
+    }
+
+    /// What is wrong with the entry of this name.
+    fn wrong(&self, entry: Entry, name: &str, reason: &str, site: &Site) -> Wrong {
+        let is_in_file = self.origin.starts_with('/');
+        let value = if is_in_file { name } else { HIDDEN };
+        Wrong {
+            mistake: Mistake::new(&self.origin, value, format!("{}{name}: {reason}", self.prefix)),
+            entry,
+            address: match name.strip_prefix('@') {
+                Some(_) => Some(name.to_ascii_lowercase()),
+                None => Address::read(name, &site.domain).ok().map(|address| address.text()),
+            },
+            is_in_file,
+        }
     }
 }
 
-/// Reads everything; with what is wrong with it. A wrong entry is left out.
-pub fn read(values: &Values, site: &Site) -> (Declaration, Vec<Mistake>) {
+/// Reads everything; with what is wrong with it. A wrong entry is left out. `live` is what there is beside it.
+pub fn read(values: &Values, site: &Site, live: &Records) -> (Declaration, Vec<Wrong>) {
     let mut reading = Reading {
         site,
         found: Declaration::default(),
-        mistakes: Vec::new(),
+        wrong: Vec::new(),
     };
     reading.accounts(values.entry(ACCOUNTS));
     let places = reading.aliases(values.entry(ALIASES));
-    reading.check_aliases(&places);
-    (reading.found, reading.mistakes)
+    reading.check_aliases(&places, live);
+    (reading.found, reading.wrong)
 }
 
 struct Reading<'a> {
     site: &'a Site,
     found: Declaration,
-    mistakes: Vec<Mistake>,
+    wrong: Vec<Wrong>,
 }
 
 impl Reading<'_> {
@@ -97,11 +150,12 @@ impl Reading<'_> {
                 None => Ok(declared),
             });
             match declared {
-                Ok(declared) => {
+                Ok(mut declared) => {
+                    declared.origin = place.whole();
                     places.insert(declared.address.clone(), place);
                     self.found.accounts.push(declared);
                 }
-                Err(reason) => self.mistakes.push(place.mistake(name, &format!("{name}: {reason}"))),
+                Err(reason) => self.wrong.push(place.wrong(Entry::Account, name, &reason, self.site)),
             }
         }
         self.sub_addresses(&places);
@@ -117,10 +171,9 @@ impl Reading<'_> {
             };
             if other != *address && places.contains_key(&other) {
                 let (name, other) = (address.text(), other.text());
-                self.mistakes.push(place.mistake(
-                    &name,
-                    &format!("{name}: is a sub-address of {other} (POSTFIX_RECIPIENT_DELIMITER): choose another name"),
-                ));
+                let reason = format!("is a sub-address of {other} (POSTFIX_RECIPIENT_DELIMITER): choose another name");
+                self.wrong.push(place.wrong(Entry::Account, &name, &reason, self.site));
+                self.found.accounts.retain(|declared| declared.address != *address);
             }
         }
     }
@@ -129,7 +182,12 @@ impl Reading<'_> {
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
         if let Some(value) = value.filter(|value| value.explicit && !self.site.mailboxes) {
             let reason = format!("are names of mailboxes, and {MAILBOXES}=off leaves none: keep one of the two");
-            self.mistakes.push(Mistake::new(&value.origin, HIDDEN, reason));
+            self.wrong.push(Wrong {
+                mistake: Mistake::new(&value.origin, HIDDEN, reason),
+                entry: Entry::Alias,
+                address: None,
+                is_in_file: false,
+            });
             return places;
         }
         for (place, entry) in value.map(entries).unwrap_or_default() {
@@ -143,96 +201,56 @@ impl Reading<'_> {
             });
             match read {
                 Ok(alias) => {
+                    let origin = place.whole();
                     places.insert(alias.address.clone(), place);
-                    self.found.aliases.push(alias);
+                    self.found.aliases.push(DeclaredAlias { alias, origin });
                 }
-                Err(reason) => self.mistakes.push(place.mistake(name, &format!("{name}: {reason}"))),
+                Err(reason) => self.wrong.push(place.wrong(Entry::Alias, name, &reason, self.site)),
             }
         }
         places
     }
 
     /// Each alias leads to somebody, and none in a circle.
-    fn check_aliases(&mut self, places: &BTreeMap<String, Place>) {
-        let accounts: BTreeSet<String> = self
-            .found
-            .accounts
-            .iter()
-            .map(|account| account.address.text())
-            .collect();
-        let aliases: BTreeMap<&str, &Alias> = self
-            .found
+    fn check_aliases(&mut self, places: &BTreeMap<String, Place>, live: &Records) {
+        let declared = self.found.accounts.iter().map(|account| account.address.text());
+        // A wrong account is meant to be one.
+        let meant = self.wrong.iter().filter(|wrong| wrong.entry == Entry::Account);
+        let meant = meant.filter_map(|wrong| wrong.address.clone());
+        let declared: Vec<String> = declared.chain(meant).collect();
+        let mut aliases: BTreeMap<&str, &[String]> = live
             .aliases
             .iter()
-            .map(|alias| (alias.address.as_str(), alias))
+            .map(|(address, kept)| (address.as_str(), kept.targets.as_slice()))
             .collect();
+        let found = self.found.aliases.iter().map(|declared| &declared.alias);
+        aliases.extend(found.map(|alias| (alias.address.as_str(), alias.targets.as_slice())));
+        let names = Names {
+            site: self.site,
+            accounts: declared
+                .iter()
+                .chain(live.accounts.keys())
+                .map(String::as_str)
+                .collect(),
+            aliases,
+        };
         let mut wrong = Vec::new();
-        for alias in &self.found.aliases {
-            let Some(place) = places.get(&alias.address) else {
-                continue;
-            };
+        for DeclaredAlias { alias, .. } in &self.found.aliases {
             let name = &alias.address;
-            for target in &alias.targets {
-                let known = || accounts.iter().map(String::as_str).chain(aliases.keys().copied());
-                if self.is_served(target) && !self.is_somebody(target, &accounts, &aliases) {
-                    let nearest = nearest(target, known()).map(|nearest| format!("; did you mean {nearest}?"));
-                    wrong.push(place.mistake(
-                        name,
-                        &format!(
-                            "{name}: {target} is neither an account nor an alias{}",
-                            nearest.unwrap_or_default()
-                        ),
-                    ));
-                }
-            }
-            if leads_back(name, &aliases) {
-                wrong.push(place.mistake(name, &format!("{name}: leads back to itself over other aliases")));
-            }
+            let Some(place) = places.get(name) else { continue };
+            let targets = alias.targets.iter().filter_map(|target| names.wrong_target(target));
+            let circle = names
+                .leads_back(name)
+                .then(|| "leads back to itself over other aliases".to_owned());
+            let reasons = targets.chain(circle);
+            wrong.extend(reasons.map(|reason| place.wrong(Entry::Alias, name, &reason, self.site)));
         }
-        self.mistakes.extend(wrong);
+        let names: BTreeSet<&String> = wrong.iter().filter_map(|wrong| wrong.address.as_ref()).collect();
+        self.found
+            .aliases
+            .retain(|declared| !names.contains(&declared.alias.address));
+        self.wrong.extend(wrong);
     }
-
-    fn is_served(&self, address: &str) -> bool {
-        let domain = address.rsplit_once('@').map(|(_, domain)| domain);
-        domain.is_some_and(|domain| self.site.domains().any(|served| served == domain))
-    }
-
-    /// Whether mail to an address of ours is delivered: test accounts are gone when there are aliases of accounts.
-    fn is_somebody(&self, address: &str, accounts: &BTreeSet<String>, aliases: &BTreeMap<&str, &Alias>) -> bool {
-        let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-        let short = self.site.without_extension(name);
-        let is_role = ADMINISTRATOR_ALIASES.contains(&name);
-        let is_test = accounts.is_empty() && self.site.test_accounts && super::test_names().contains(&short);
-        [name, short].iter().any(|name| {
-            let address = format!("{name}@{domain}");
-            accounts.contains(&address) || aliases.contains_key(address.as_str())
-        }) || aliases.contains_key(format!("@{domain}").as_str())
-            || is_role
-            || is_test
-    }
-}
-
-/// Whether mail to an alias comes back to it over at least one other. One that names itself keeps a copy.
-fn leads_back(name: &str, aliases: &BTreeMap<&str, &Alias>) -> bool {
-    let mut seen = BTreeSet::new();
-    let others = |alias: &Alias| {
-        alias
-            .targets
-            .iter()
-            .filter(|target| **target != alias.address)
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    let mut open = aliases.get(name).map(|alias| others(alias)).unwrap_or_default();
-    while let Some(target) = open.pop() {
-        if target == name {
-            return true;
-        }
-        if let Some(alias) = aliases.get(target.as_str()).filter(|_| seen.insert(target.clone())) {
-            open.extend(others(alias));
-        }
-    }
-    false
 }
 
 /// The entries of a variable or a file, each with its place.
@@ -284,6 +302,7 @@ fn account(entry: &str, site: &Site) -> Result<Declared, String> {
         password,
         role,
         quota,
+        origin: String::new(),
     })
 }
 
@@ -446,10 +465,10 @@ mod tests {
         let text = "info:alice,bob,x@example.org\nsales:info\n@metabuilder.local:bob alice:alice,y@example.org";
         let found = declared(&[accounts, (ALIASES, text)]).aliases;
         assert_eq!(
-            found[0].targets,
+            found[0].alias.targets,
             ["alice@metabuilder.local", "bob@metabuilder.local", "x@example.org"]
         );
-        assert_eq!(found[2].address, "@metabuilder.local");
+        assert_eq!(found[2].alias.address, "@metabuilder.local");
         let all = said(&[
             accounts,
             (ALIASES, "a:b b:c,bob c:a info:alicia info2 x@c.test:bob a:bob"),

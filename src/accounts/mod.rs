@@ -1,27 +1,60 @@
 //! Accounts: virtual users, stored under their full address.
 
 pub mod address;
+pub mod change;
+pub mod declared;
 pub mod entries;
+pub mod known;
+mod names;
 pub mod password;
 pub mod quota;
+pub mod records;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use self::entries::{Declaration, Declared, Password};
+use serde::{Deserialize, Serialize};
+
+use self::known::Known;
 use self::quota::Quota;
-use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
+use self::records::Record;
+use crate::layout::MAIL_DIRECTORY;
 use crate::site::Site;
 
 /// What an account may do beyond reading its own mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Receives mail for postmaster, abuse and the like.
+    #[serde(rename = "admin")]
     Administrator,
     /// May send with any sender address.
     Relay,
     /// Sends as itself and its aliases.
+    #[default]
     User,
+}
+
+impl Role {
+    /// Its name in entries, files and commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Administrator => "admin",
+            Role::Relay => "relay",
+            Role::User => "user",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Role, String> {
+        let mut roles = [Role::Administrator, Role::Relay, Role::User].into_iter();
+        let found = roles.find(|role| role.name() == text);
+        found.ok_or_else(|| "must be admin, relay or user".to_owned())
+    }
 }
 
 /// One account.
@@ -42,6 +75,19 @@ pub struct Account {
 }
 
 impl Account {
+    /// As it is kept.
+    fn of(address: &str, record: &Record) -> Account {
+        let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+        Account {
+            name: name.to_owned(),
+            domain: domain.to_owned(),
+            role: record.role,
+            hash: record.hash.clone(),
+            trusted_networks_only: false,
+            quota: record.quota,
+        }
+    }
+
     /// The full address.
     pub fn address(&self) -> String {
         format!("{}@{}", self.name, self.domain)
@@ -55,11 +101,16 @@ impl Account {
 
     /// The home directory: short for the primary domain, as in `/var/mail/admin`.
     pub fn home(&self, primary_domain: &str) -> PathBuf {
+        Account::home_of(&self.address(), primary_domain)
+    }
+
+    /// The home directory of an address.
+    pub fn home_of(address: &str, primary_domain: &str) -> PathBuf {
         let base = PathBuf::from(MAIL_DIRECTORY);
-        if self.domain == primary_domain {
-            base.join(&self.name)
-        } else {
-            base.join(&self.domain).join(&self.name)
+        match address.rsplit_once('@') {
+            Some((name, domain)) if domain != primary_domain => base.join(domain).join(name),
+            Some((name, _)) => base.join(name),
+            None => base.join(address),
         }
     }
 }
@@ -80,23 +131,33 @@ pub struct Directory {
     pub domains: Vec<String>,
     /// Accounts.
     pub accounts: Vec<Account>,
-    /// Aliases that were declared; those of roles come beside them.
+    /// Aliases; those of roles come beside them.
     pub aliases: Vec<Alias>,
 }
 
 impl Directory {
-    /// What is declared; where that is no account, the test accounts, unless they are off. `kept` are the hashes of an earlier
-    /// start: one that still fits is used again. An error says why a password could not be hashed.
-    pub fn of(site: &Site, declaration: &Declaration, kept: &Hashes) -> Result<Directory, String> {
-        let accounts = match declaration.accounts.as_slice() {
-            [] if site.test_accounts => test_accounts(&site.domain, kept)?,
-            [] => Vec::new(),
-            declared => hashed(declared, kept)?,
+    /// What is declared and what was added live, a declared one before a live one of its name; where there is no account at all,
+    /// the test accounts, unless they are off. An error says why a password could not be hashed.
+    pub fn of(site: &Site, known: &Known) -> Result<Directory, String> {
+        let Known { declared, live } = known;
+        let is_served = |address: &str| {
+            let domain = address.rsplit_once('@').map(|(_, domain)| domain);
+            domain.is_some_and(|domain| site.domains().any(|served| served == domain))
         };
+        let of_live = live.accounts.iter().filter(|(address, _)| !known.is_shadowed(address));
+        let accounts = declared.accounts.iter().chain(of_live);
+        let accounts = accounts.filter(|(address, record)| record.enabled && is_served(address));
+        let mut accounts: Vec<Account> = accounts.map(|(address, record)| Account::of(address, record)).collect();
+        if known.has_no_account() && site.test_accounts {
+            accounts = test_accounts(&site.domain)?;
+        }
+        let is_hidden = |alias: &Alias| declared.aliases.contains_key(&alias.address);
+        let of_live = live.all_aliases().filter(|alias| !is_hidden(alias));
+        let aliases = declared.all_aliases().chain(of_live);
         Ok(Directory {
             domains: site.domains().map(str::to_owned).collect(),
             accounts,
-            aliases: declaration.aliases.clone(),
+            aliases: aliases.filter(|alias| is_served(&alias.address)).collect(),
         })
     }
 
@@ -122,41 +183,6 @@ impl Directory {
     }
 }
 
-/// Hashes the passwords that are given in clear, on all processors: one takes some 50 ms.
-fn hashed(declared: &[Declared], kept: &Hashes) -> Result<Vec<Account>, String> {
-    let account = |declared: &Declared| {
-        let address = declared.address.text();
-        let hash = match &declared.password {
-            Password::Hash(hash) => hash.clone(),
-            Password::Clear(clear) => {
-                let hash = kept.or_new(&address, clear, password::hash);
-                hash.map_err(|reason| format!("{address}: {reason}"))?
-            }
-        };
-        Ok(Account {
-            name: declared.address.name.clone(),
-            domain: declared.address.domain.clone(),
-            role: declared.role,
-            hash,
-            trusted_networks_only: false,
-            quota: declared.quota,
-        })
-    };
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = declared.len().div_ceil(processors).max(1);
-    std::thread::scope(|scope| {
-        let shares = declared.chunks(share);
-        let works: Vec<_> = shares
-            .map(|share| scope.spawn(move || share.iter().map(account).collect::<Result<Vec<_>, String>>()))
-            .collect();
-        let mut accounts = Vec::with_capacity(declared.len());
-        for work in works {
-            accounts.extend(work.join().map_err(|_| "a password cannot be hashed".to_owned())??);
-        }
-        Ok(accounts)
-    })
-}
-
 /// The accounts that exist while there are no others: their passwords stand in the README.
 const TEST_ACCOUNTS: [(&str, &str, Role); 3] = [
     ("admin", "adminpass123", Role::Administrator),
@@ -172,16 +198,14 @@ pub fn test_names() -> [&'static str; 3] {
 /// The local parts whose mail goes to the administrator (RFC 2142); answers to bounces are addressed to the last.
 pub const ADMINISTRATOR_ALIASES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "root", "mailer-daemon"];
 
-/// The test accounts, in `domain`. `kept` are the hashes of an earlier start: one that still fits is used again.
-pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String> {
+/// The test accounts, in `domain`.
+pub fn test_accounts(domain: &str) -> Result<Vec<Account>, String> {
     let account = |(name, clear, role): (&str, &str, Role)| {
-        let address = format!("{name}@{domain}");
-        let hash = kept.or_new(&address, clear, password::hash_of_public)?;
         Ok(Account {
             name: name.to_owned(),
             domain: domain.to_owned(),
             role,
-            hash,
+            hash: password::hash_of_public(clear)?,
             trusted_networks_only: true,
             quota: None,
         })
@@ -189,57 +213,13 @@ pub fn test_accounts(domain: &str, kept: &Hashes) -> Result<Vec<Account>, String
     TEST_ACCOUNTS.into_iter().map(account).collect()
 }
 
-/// Password hashes by address.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hashes(BTreeMap<String, String>);
-
-impl Hashes {
-    /// Those that an earlier start has made; none at the first.
-    pub fn kept() -> Hashes {
-        Hashes::from_passwd_file(&std::fs::read_to_string(USERS_FILE).unwrap_or_default())
-    }
-
-    /// The one of this address that fits its password, or else a new one.
-    fn or_new(&self, address: &str, clear: &str, new: fn(&str) -> Result<String, String>) -> Result<String, String> {
-        let kept = self.0.get(address).filter(|hash| password::verifies(clear, hash));
-        kept.map_or_else(|| new(clear), |hash| Ok(hash.clone()))
-    }
-
-    /// Reads them from a passwd-file (Dovecot docs, "Passwd-file").
-    pub fn from_passwd_file(text: &str) -> Hashes {
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
-        };
-        Hashes(
-            text.lines()
-                .filter(|line| !line.starts_with('#'))
-                .filter_map(entry)
-                .collect(),
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn hashes_are_kept_while_they_fit() {
-        let first = test_accounts("metabuilder.local", &Hashes::default()).unwrap();
-        let file = format!(
-            "# header\n{}:{}:5000:5000::/var/mail/admin::\n",
-            first[0].address(),
-            first[0].hash
-        );
-        let second = test_accounts("metabuilder.local", &Hashes::from_passwd_file(&file)).unwrap();
-        assert_eq!(first[0].hash, second[0].hash);
-        assert_ne!(first[1].hash, second[1].hash, "another salt");
-    }
-
-    #[test]
     fn homes_and_logins_are_short_in_the_primary_domain() {
-        let mut account = test_accounts("a.test", &Hashes::default()).unwrap().remove(2);
+        let mut account = test_accounts("a.test").unwrap().remove(2);
         assert_eq!(account.home("a.test"), PathBuf::from("/var/mail/user"));
         assert_eq!(account.logins("a.test"), ["user", "user@a.test"]);
         account.domain = "b.test".into();

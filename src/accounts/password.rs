@@ -22,7 +22,7 @@ const MOST_PASSES: u32 = 16;
 pub const MOST_MEMORY: u32 = 256;
 
 /// crypt(3) reads at most 16 characters of salt, which is what 12 bytes become.
-const SALT_BYTES: usize = 12;
+const PUBLIC_SALT: &[u8; 12] = b"mailroom.pub";
 
 /// The hash of a password, in the scheme of all new ones.
 pub fn hash(password: &str) -> Result<String, String> {
@@ -31,14 +31,25 @@ pub fn hash(password: &str) -> Result<String, String> {
     Ok(format!("{{BLF-CRYPT}}{}", hash.format_for_version(Version::TwoY)))
 }
 
-/// The hash of a password that everybody knows: there is nothing to protect, and it costs a fifteenth of the time.
+/// The hash of a password that everybody knows: there is nothing to protect, so that it costs a fifteenth of the time, and is the
+/// same each time.
 pub fn hash_of_public(password: &str) -> Result<String, String> {
-    let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| format!("no random numbers for a password's salt: {error}"))?;
     let hash = ShaCrypt::SHA512
-        .hash_password_customized(password.as_bytes(), &salt, None, None, Params::default())
+        .hash_password_customized(password.as_bytes(), PUBLIC_SALT, None, None, Params::default())
         .map_err(cannot_be_hashed)?;
     Ok(format!("{{SHA512-CRYPT}}{}", hash.as_str()))
+}
+
+/// A password of 120 bits, in letters that are read and typed without doubt.
+pub fn generate() -> Result<String, String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|error| format!("no random numbers for a password: {error}"))?;
+    let letters: Vec<char> = random
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect();
+    Ok(letters.chunks(6).map(String::from_iter).collect::<Vec<_>>().join("-"))
 }
 
 fn cannot_be_hashed(error: impl std::fmt::Display) -> String {

@@ -13,6 +13,9 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
         if let Some(expired) = desired.certificate.expired() {
             return Err(Report::of(vec![expired], &desired.secrets).into());
         }
+        if !desired.troubles.is_empty() {
+            return Err(Report::of(desired.troubles.clone(), &desired.secrets).into());
+        }
         print(format_args!(
             "all is well: {} for {}, {} set, {} files; Postfix and Dovecot accept them",
             site.hostname,

@@ -1,13 +1,12 @@
 //! What `check` and `render` share: everything decided and checked, nothing done.
 
 use super::output::complain;
-use super::{EXIT_CONFIG, refuse};
+use super::{EXIT_CONFIG, processes, refuse};
+use crate::accounts::known::Kept;
 use crate::daemons::DAEMONS;
 use crate::provision::stage::Staged;
 use crate::provision::{Desired, desired, read, stage};
 use crate::settings::Environment;
-use crate::system::processes::Processes;
-use crate::system::signals::Signals;
 
 /// Decides everything for this environment, has it checked and hands it to `work`. Says what is wrong; returns the exit
 /// code.
@@ -15,17 +14,10 @@ pub(super) fn run(
     environment: &Environment,
     work: impl FnOnce(Desired, Staged) -> anyhow::Result<()>,
 ) -> anyhow::Result<u8> {
-    let signals = Signals::of_children()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let outcome: anyhow::Result<()> = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let processes = Processes::start()?;
-        signals.listen(processes.clone())?;
-        let read = read(DAEMONS, environment, &processes).await?;
+    let outcome = processes::with(async |processes| {
+        let read = read(DAEMONS, environment, processes, Kept::read()?).await?;
         let desired = desired(&read)?;
-        let staged = stage(&desired, &std::env::temp_dir(), &processes).await?;
+        let staged = stage(&desired, &std::env::temp_dir(), processes).await?;
         work(desired, staged)
     });
     let Err(error) = outcome else { return Ok(0) };

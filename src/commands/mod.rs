@@ -1,13 +1,18 @@
 //! One file per subcommand.
 
+pub mod account;
 pub mod check;
 mod decide;
 pub mod healthcheck;
 pub mod help_env;
+mod live;
+pub mod names;
 pub mod output;
+mod processes;
 pub mod reload;
 pub mod render;
 pub mod run;
+mod table;
 
 use crate::certificates;
 use crate::report::{Report, Unusable};

@@ -11,7 +11,7 @@ pub fn run() -> u8 {
             print(done);
             0
         }
-        Ok(Answer::Refused(why)) => {
+        Ok(Answer::Refused(why) | Answer::Wrong(why)) => {
             complain(format_args!(
                 "reload refused, the running configuration stays in use: {why}"
             ));

@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::output::complain;
 use super::{EXIT_CONFIG, refuse};
+use crate::accounts::known::Kept;
 use crate::control::client;
 use crate::daemons::DAEMONS;
 use crate::facts::rights::Rights;
@@ -90,7 +91,7 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
     let processes = Processes::start()?;
     let mut asked = signals.listen(processes.clone())?;
     let read = tokio::select! {
-        read = read(DAEMONS, environment, &processes) => read?,
+        read = read(DAEMONS, environment, &processes, Kept::read()?) => read?,
         () = stop_asked(&mut asked) => return Ok(0),
     };
     // Held to the very end: until then something of this server may still run.
@@ -165,7 +166,7 @@ async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow
 
 /// What was on the volumes when it was read first was another container's.
 async fn again(origin: &Origin) -> anyhow::Result<(Read, Desired)> {
-    let read = read(origin.daemons, &origin.environment, &origin.processes).await?;
+    let read = read(origin.daemons, &origin.environment, &origin.processes, Kept::read()?).await?;
     let desired = desired(&read)?;
     Ok((read, desired))
 }

@@ -25,8 +25,8 @@ pub struct Asked {
 
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest request, in bytes.
-const LONGEST: u64 = 64 << 10;
+/// Longest request, in bytes: the import of a hundred thousand accounts.
+const LONGEST: u64 = 256 << 20;
 
 /// Takes requests, on the current `LocalSet`.
 pub fn listen(requests: UnboundedSender<Asked>) -> io::Result<()> {
@@ -54,7 +54,7 @@ async fn serve(mut stream: UnixStream, requests: UnboundedSender<Asked>) {
     }
     let answer = match serde_json::from_str(&line) {
         Ok(request) => answered(request, &requests).await,
-        Err(_) => Answer::Refused(format!("{:?} is no request that this version knows", line.trim_end())),
+        Err(_) => Answer::Refused("this is no request that this version knows".to_owned()),
     };
     if let Ok(text) = serde_json::to_string(&answer) {
         let _ = writer.write_all(format!("{text}\n").as_bytes()).await;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::change::Change;
 use crate::layout::RUN_DIRECTORY;
 
 /// What a command line asks of PID 1.
@@ -15,6 +16,8 @@ use crate::layout::RUN_DIRECTORY;
 pub enum Request {
     /// Read everything again, and reload what has changed.
     Reload,
+    /// Change what was added live.
+    Change(Change),
 }
 
 /// What PID 1 answers.
@@ -25,6 +28,8 @@ pub enum Answer {
     Done(String),
     /// It was not done; this is why.
     Refused(String),
+    /// It can never be done as it was asked; this is why.
+    Wrong(String),
 }
 
 /// Where the socket is.

@@ -4,7 +4,9 @@
 //! its size differ (`passwd_file_sync` of 2.4.1): a file that is swapped in gets a later time than the one before it, and acts
 //! from the next second on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,8 +14,10 @@ use super::{unknown_file, users};
 use crate::daemon::{AccountFiles, Basis, Work};
 use crate::layout::USERS_FILE;
 use crate::plan::File;
+use crate::staging::LIMIT;
 use crate::system::files::{self, Owner, Prepared};
 use crate::system::processes::Processes;
+use crate::system::programs::Program;
 
 const DOVECOT_GROUP: Owner = Owner {
     user: "root",
@@ -21,7 +25,16 @@ const DOVECOT_GROUP: Owner = Owner {
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Event loops look at the clock a moment before they use what it said.
+const MARGIN: Duration = Duration::from_millis(20);
 
+const DOVEADM: Program = Program {
+    name: "doveadm",
+    package: "dovecot-core",
+    directories: "/usr/bin:/usr/sbin:/bin:/sbin",
+};
+
+/// The passwd-files.
 #[derive(Debug)]
 pub(super) struct PasswdFiles(Vec<File>);
 
@@ -48,26 +61,65 @@ impl AccountFiles for PasswdFiles {
         &self.0
     }
 
-    fn put<'a>(&'a self, _: &'a Processes) -> Work<'a, SystemTime> {
+    fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, ()> {
         Box::pin(async move {
+            let there = fs::read_to_string(USERS_FILE).ok();
             let prepared = self
                 .0
                 .iter()
                 .map(|file| files::prepare(&file.path, &file.bytes, file.owner, file.mode));
             let prepared = prepared
                 .filter_map(Result::transpose)
-                .collect::<std::io::Result<Vec<Prepared>>>()?;
-            let now = SystemTime::now();
+                .collect::<io::Result<Vec<Prepared>>>()?;
             if prepared.is_empty() {
-                return Ok(now);
+                return Ok(());
             }
             for file in prepared {
                 file.date(later(file.path()))?;
                 file.put()?;
             }
-            Ok(next_second(SystemTime::now()))
+            let Some(there) = there else {
+                return Ok(());
+            };
+            tokio::time::sleep(until_next_second(SystemTime::now())).await;
+            let now = String::from_utf8_lossy(&self.0[0].bytes);
+            end_sessions(&without_login(&there, &now), processes).await
         })
     }
+}
+
+/// Accounts that are gone or have another password.
+fn without_login<'a>(old: &'a str, new: &str) -> BTreeSet<&'a str> {
+    let new: BTreeMap<&str, &str> = logins(new).collect();
+    let is_same = |(user, hash): &(&str, &str)| new.get(user) == Some(hash);
+    logins(old)
+        .filter(|login| !is_same(login))
+        .map(|(user, _)| user)
+        .collect()
+}
+
+/// Users and hashes of a passwd-file.
+fn logins(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let (user, rest) = line.split_once(':')?;
+        Some((user, rest.split(':').next().unwrap_or_default()))
+    })
+}
+
+/// Who was thrown out, or whose password was stolen, is not served by a session that has long begun.
+async fn end_sessions(users: &BTreeSet<&str>, processes: &Processes) -> anyhow::Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let mut who = DOVEADM.command()?;
+    let sessions = processes.output(who.args(["-f", "tab", "who"]), LIMIT).await?.stdout;
+    let connected = sessions.lines().filter_map(|line| line.split('\t').next());
+    for user in connected.filter(|user| users.contains(users::key(user).as_str())) {
+        let mut kick = DOVEADM.command()?;
+        processes.output(kick.args(["kick", user]), LIMIT).await?;
+    }
+    Ok(())
 }
 
 /// A time for the file in place of this one.
@@ -77,9 +129,9 @@ fn later(path: &Path) -> SystemTime {
     before.map_or(now, |before| (before + SECOND).max(now))
 }
 
-fn next_second(now: SystemTime) -> SystemTime {
+fn until_next_second(now: SystemTime) -> Duration {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_secs(since.as_secs() + 1)
+    SECOND.saturating_sub(Duration::from_nanos(since.subsec_nanos().into())) + MARGIN
 }
 
 #[cfg(test)]
@@ -101,7 +153,14 @@ mod tests {
             .set_modified(ahead)
             .unwrap();
         assert_eq!(later(&path), ahead + SECOND, "the clock may have been set back");
-        let moment = UNIX_EPOCH + Duration::from_millis(1_500);
-        assert_eq!(next_second(moment), UNIX_EPOCH + 2 * SECOND);
+        let moment = UNIX_EPOCH + Duration::from_millis(1_400);
+        assert_eq!(until_next_second(moment), Duration::from_millis(600) + MARGIN);
+    }
+
+    #[test]
+    fn who_has_no_login_any_more() {
+        let old = "# x\na@b.test:{A}1:5000:\nb@b.test:{A}2:5000:\nc@b.test:{A}3:5000:\n";
+        let new = "# y\na@b.test:{A}1:5000::x\nb@b.test:{A}4:5000:\nd@b.test:{A}3:5000:\n";
+        assert_eq!(without_login(old, new), BTreeSet::from(["b@b.test", "c@b.test"]));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn users(domain: &str, trust: &Trust, accounts: &[Account]) -> String
 }
 
 /// An address as Dovecot looks it up: with a backslash before what has a meaning in quotes (str_escape() of 2.4).
-fn key(address: &str) -> String {
+pub(super) fn key(address: &str) -> String {
     address.replace('\'', "\\'")
 }
 
@@ -53,11 +53,11 @@ pub(super) fn unknown(accounts: &[Account]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{Hashes, test_accounts};
+    use crate::accounts::test_accounts;
 
     #[test]
     fn names_without_account_cost_what_accounts_cost() {
-        let mut accounts = test_accounts("a.test", &Hashes::default()).unwrap();
+        let mut accounts = test_accounts("a.test").unwrap();
         accounts[2].hash = format!("{{BLF-CRYPT}}$2y$10${}", "x".repeat(53));
         let file = unknown(&accounts);
         let lines: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();

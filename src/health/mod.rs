@@ -53,9 +53,22 @@ fn list() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("health.json")
 }
 
-/// The list as a file.
-pub fn file(probes: &[Named]) -> anyhow::Result<File> {
-    Ok(File::public(list(), serde_json::to_string_pretty(probes)? + "\n"))
+/// What PID 1 writes down.
+#[derive(Debug, Serialize, Deserialize)]
+struct List {
+    /// What is to be asked.
+    probes: Vec<Named>,
+    /// What is known to be wrong, and keeps nobody from being served.
+    degraded: Vec<String>,
+}
+
+/// The list as a file: what is to be asked, and what is known to be wrong though everybody is served.
+pub fn file(probes: &[Named], degraded: &[String]) -> anyhow::Result<File> {
+    let list_of = List {
+        probes: probes.to_vec(),
+        degraded: degraded.to_vec(),
+    };
+    Ok(File::public(list(), serde_json::to_string_pretty(&list_of)? + "\n"))
 }
 
 /// Where a server that waits says so.
@@ -92,8 +105,8 @@ pub enum State {
 pub struct Health {
     /// What does not work, in words.
     pub troubles: Vec<String>,
-    /// What works as far as its limits go, in words.
-    pub busy: Vec<String>,
+    /// What works as far as its limits go, and what is wrong though everybody is served, in words.
+    pub degraded: Vec<String>,
     /// Ports that greeted.
     pub served: Vec<u16>,
     /// What else answered.
@@ -107,8 +120,8 @@ impl fmt::Display for Health {
         if !self.troubles.is_empty() {
             return write!(f, "unhealthy: {}", self.troubles.join("; "));
         }
-        if !self.busy.is_empty() {
-            return write!(f, "degraded: {}", self.busy.join("; "));
+        if !self.degraded.is_empty() {
+            return write!(f, "degraded: {}", self.degraded.join("; "));
         }
         let ports: Vec<String> = self.served.iter().map(u16::to_string).collect();
         let others: String = self.others.iter().map(|name| format!(" and {name}")).collect();
@@ -125,7 +138,7 @@ impl Health {
             (Some(Ok(())), Some(port)) => self.served.push(port),
             (Some(Ok(())), None) if named.is_for_clients() => self.others.push(named.name.clone()),
             (Some(Ok(())), None) => {}
-            (Some(Err(error)), _) if probes::is_busy(&error) => self.busy.push(in_words(&error)),
+            (Some(Err(error)), _) if probes::is_busy(&error) => self.degraded.push(in_words(&error)),
             (Some(Err(error)), _) => self.troubles.push(in_words(&error)),
             (None, _) => self
                 .troubles
@@ -145,8 +158,8 @@ pub fn check() -> Result<State, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err("not started yet".to_owned()),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    let probes: Vec<Named> = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(State::Started(ask(&probes)))
+    let list: List = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(State::Started(ask(&list)))
 }
 
 /// A pause before a probe is asked again.
@@ -173,7 +186,7 @@ fn answers(probe: &Probe) -> io::Result<()> {
     }
 }
 
-fn ask(probes: &[Named]) -> Health {
+fn ask(list: &List) -> Health {
     let begun = Instant::now();
     let mut health = Health {
         troubles: status::read()
@@ -181,13 +194,14 @@ fn ask(probes: &[Named]) -> Health {
             .filter(|(_, word)| word != "running")
             .map(|(name, word)| format!("{name}: {word}"))
             .collect(),
-        busy: Vec::new(),
+        degraded: list.degraded.clone(),
         served: Vec::new(),
         others: Vec::new(),
         took: Duration::ZERO,
     };
     std::thread::scope(|scope| {
-        let asked: Vec<_> = probes
+        let asked: Vec<_> = list
+            .probes
             .iter()
             .map(|named| (named, scope.spawn(|| answers(&named.probe))))
             .collect();
@@ -206,7 +220,7 @@ mod tests {
     fn health() -> Health {
         Health {
             troubles: Vec::new(),
-            busy: Vec::new(),
+            degraded: Vec::new(),
             served: vec![25],
             others: Vec::new(),
             took: Duration::ZERO,

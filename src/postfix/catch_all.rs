@@ -199,7 +199,7 @@ mod tests {
     use super::super::tests::{environment, read_with, sources};
     use super::super::{files, master_cf};
     use super::*;
-    use crate::accounts::{Hashes, test_accounts};
+    use crate::accounts::test_accounts;
     use crate::postfix::parameters::Parameters;
     use crate::settings::DropIn;
 
@@ -225,7 +225,7 @@ mod tests {
         for route in ROUTES {
             assert_eq!(settings.parameters[route].value, "virtual");
         }
-        let accounts = test_accounts(&site.domain, &Hashes::default()).unwrap();
+        let accounts = test_accounts(&site.domain).unwrap();
         let maps = kept.mailbox_maps(&accounts, &site.domain).unwrap();
         assert_eq!(maps.value, "static:user/Maildir/");
         let note = "MAILROOM_CATCH_ALL is on: mail for anybody is kept in the mailbox of user@metabuilder.local, and none leaves";

@@ -5,14 +5,12 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
 use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
-use crate::daemon::AccountFiles;
 use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
@@ -31,8 +29,6 @@ pub struct Provisioned {
     pub fingerprints: Fingerprints,
     /// The files that were not as they should be, of those that are no tables: some types have other bytes after each build.
     pub written: Vec<PathBuf>,
-    /// When the daemons act on the accounts as they are now.
-    pub accounts_act: SystemTime,
     /// Directories whose owners are to be looked through before the services start.
     pub trees: Vec<Tree>,
 }
@@ -62,7 +58,9 @@ pub async fn commit(
     let written = written.filter(|path| !is_built(path)).collect();
     put(prepared)?;
     age_tables(&staged.built);
-    let accounts_act = put_account_files(&account_files, processes).await?;
+    for files in &account_files {
+        files.put(processes).await?;
+    }
     if let Some(news) = kept.news {
         tracing::info!(path = CERTIFICATE, "{news}");
     }
@@ -80,7 +78,6 @@ pub async fn commit(
             .map(|service| (service.name, fingerprint(service, &plan, &kept.served)))
             .collect(),
         written,
-        accounts_act,
         trees: without(plan.trees, &left_alone),
         services,
     })
@@ -125,15 +122,6 @@ fn put(prepared: Vec<Prepared>) -> io::Result<()> {
     directories
         .iter()
         .try_for_each(|directory| files::sync_directory(directory))
-}
-
-/// Returns when the last of the daemons acts on them.
-async fn put_account_files(files: &[Box<dyn AccountFiles>], processes: &Processes) -> anyhow::Result<SystemTime> {
-    let mut last = SystemTime::UNIX_EPOCH;
-    for files in files {
-        last = last.max(files.put(processes).await?);
-    }
-    Ok(last)
 }
 
 /// A table that is older than its source is taken for stale: each process that opens it warns (dict_lmdb_open in Postfix's

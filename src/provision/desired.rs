@@ -7,12 +7,14 @@ use anyhow::bail;
 use super::notices::{self, Notices};
 use super::read::Read;
 use crate::accounts::Directory;
+use crate::accounts::known::declared_file;
 use crate::certificates::Found;
 use crate::daemon::{AccountFiles, Basis, Checker, Part};
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS};
 use crate::plan::{File, Plan};
+use crate::report::Mistake;
 use crate::secrets::Secrets;
 use crate::site::Site;
 use crate::supervise::service::Service;
@@ -41,6 +43,8 @@ pub struct Desired {
     pub secrets: Secrets,
     /// What a user should know.
     pub notices: Notices,
+    /// Mistakes that keep nobody from being served.
+    pub troubles: Vec<Mistake>,
     /// The names of accounts that log in from trusted networks only.
     pub test_accounts: Vec<String>,
     /// What daemons read at their start alone: its name, and a value to compare.
@@ -56,11 +60,13 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         configured,
         facts,
         secrets,
-        declaration,
+        kept,
+        known,
+        troubles,
         ..
     } = read;
     let trust = Trust::decide(site, facts);
-    let directory = Directory::of(site, declaration, &facts.hashes).map_err(anyhow::Error::msg)?;
+    let directory = Directory::of(site, known).map_err(anyhow::Error::msg)?;
     let environment = daemon_environment(site);
     let basis = Basis {
         site,
@@ -84,6 +90,8 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         plan.files
             .push(File::public(PathBuf::from(PRIMARY_DOMAIN_RECORD), record));
     }
+    plan.files.extend(kept.files());
+    plan.files.extend(declared_file(&known.declared));
     plan.protect(secrets);
     can_be_written(&plan, &account_files, site, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
@@ -101,6 +109,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
             .collect(),
         host_name: name_is_missing.then_some((PROBE_ADDRESS, "healthcheck")),
         certificate: facts.certificate.clone(),
+        troubles: troubles.clone(),
         site: site.clone(),
         secrets: secrets.clone(),
         trust,

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::desired::desired;
 use super::read::{self, Read};
 use super::stage::stage;
+use crate::accounts::known::Kept;
 use crate::daemon::Daemon;
 use crate::layout::RUN_DIRECTORY;
 use crate::report::{self, Mistake, Report};
@@ -18,10 +19,11 @@ pub async fn read(
     daemons: &[&'static dyn Daemon],
     environment: &Environment,
     processes: &Processes,
+    kept: Kept,
 ) -> anyhow::Result<Read> {
-    let (read, mut mistakes) = read::read(daemons, environment, processes).await?;
+    let (read, mut mistakes) = read::read(daemons, environment, processes, kept).await?;
     if mistakes.is_empty() {
-        return Ok(read);
+        return read.settle().await;
     }
     match objections(&read, processes).await {
         Ok(objections) => report::add(&mut mistakes, objections),

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::Read;
+use crate::accounts::known::Known;
 use crate::accounts::{Account, Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
@@ -46,8 +47,8 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
             .cloned()
             .chain(unread_mail(&read.facts.maildirs, accounts, &read.site))
             .collect(),
-        warnings: storage(&read.site, &read.facts)
-            .into_iter()
+        warnings: wrong_entries(read)
+            .chain(storage(&read.site, &read.facts))
             .chain(read.facts.certificate.warnings(&read.site.hostname))
             .chain(of_daemons)
             .chain(read.facts.rights.warning())
@@ -56,6 +57,24 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
         accounts: who_has_mail(directory),
         given: read.given,
     }
+}
+
+/// What is wrong in files, and what became of accounts because of it.
+fn wrong_entries(read: &Read) -> impl Iterator<Item = String> {
+    let wrong = read.troubles.iter().map(|mistake| {
+        format!(
+            "Warning: {}; until this is right, what was right there before stays in use",
+            mistake.line()
+        )
+    });
+    let Known { declared, live } = &read.known;
+    let shadowed = live.accounts.keys().filter_map(|address| {
+        let origin = declared.accounts.get(address)?.origin.as_ref()?;
+        Some(format!(
+            "Warning: {address} was added live, and is declared in {origin}, too: what is declared counts"
+        ))
+    });
+    wrong.chain(shadowed)
 }
 
 /// One line about the accounts; with none, how to add one.
@@ -159,12 +178,12 @@ impl Notices {
 mod tests {
     use super::super::read::tests::site;
     use super::*;
-    use crate::accounts::{Hashes, test_accounts};
+    use crate::accounts::test_accounts;
 
     #[test]
     fn mail_that_no_account_reads() {
         let site = site(&[("POSTFIX_MYDOMAIN", "a.test")]);
-        let accounts = test_accounts(&site.domain, &Hashes::default()).unwrap();
+        let accounts = test_accounts(&site.domain).unwrap();
         let said = |paths: &[&str], more: bool| {
             let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
             unread_mail(&Maildirs { paths, more }, &accounts, &site)

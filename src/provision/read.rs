@@ -2,7 +2,10 @@
 //! default then.
 
 use crate::accounts;
-use crate::accounts::entries::{self, Declaration};
+use crate::accounts::declared;
+use crate::accounts::entries::{self, Declaration, Wrong};
+use crate::accounts::known::{Kept, Known};
+use crate::accounts::records::Records;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::layout::PRIMARY_DOMAIN_RECORD;
@@ -16,6 +19,7 @@ use crate::site::{CATCH_ALL, MAILBOXES, Protocols, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
+use tokio::task::spawn_blocking;
 
 /// What was read.
 #[derive(Debug)]
@@ -30,17 +34,40 @@ pub struct Read {
     pub secrets: Secrets,
     /// Accounts and aliases that are declared.
     pub declaration: Declaration,
+    /// Entries in files that are wrong, where the last good state of them is known.
+    pub wrong: Vec<Wrong>,
+    /// What was in force before.
+    pub kept: Kept,
+    /// What shall be: nothing before it is settled.
+    pub known: Known,
+    /// Mistakes that keep nobody from being served.
+    pub troubles: Vec<Mistake>,
     /// What a user should know about how the environment was understood.
     pub notes: Vec<String>,
     /// How many settings were given.
     pub given: usize,
 }
 
-/// Reads everything; with what is wrong with it.
+impl Read {
+    /// Hashes the passwords that are new, beside what runs: each takes some 50 ms.
+    pub async fn settle(mut self) -> anyhow::Result<Read> {
+        let (declaration, wrong) = (std::mem::take(&mut self.declaration), std::mem::take(&mut self.wrong));
+        let before = self.kept.declared.clone();
+        let settled = spawn_blocking(move || declared::settle(&declaration, &wrong, before.as_ref()));
+        self.known = Known {
+            declared: settled.await?.map_err(anyhow::Error::msg)?,
+            live: self.kept.live.clone(),
+        };
+        Ok(self)
+    }
+}
+
+/// Reads everything; with what is wrong with it. `kept` is what was in force before, with the live accounts as they shall be.
 pub async fn read(
     daemons: &[&'static dyn Daemon],
     environment: &Environment,
     processes: &Processes,
+    kept: Kept,
 ) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let table = daemon::table(daemons);
     let mut grammars = Vec::new();
@@ -50,7 +77,7 @@ pub async fn read(
     let gathered = gather(environment, &table, &names(&grammars));
     let (configured, checked) = settings(table, gathered, grammars);
     let facts = Facts::gather(environment);
-    examined(configured, checked, facts)
+    examined(configured, checked, facts, kept)
 }
 
 fn names(grammars: &[Box<dyn Grammar>]) -> Vec<&dyn Names> {
@@ -81,6 +108,7 @@ fn examined(
     mut configured: Vec<Box<dyn Configured>>,
     checked: Checked,
     facts: Facts,
+    kept: Kept,
 ) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let Checked {
         values,
@@ -89,12 +117,16 @@ fn examined(
         mut mistakes,
     } = checked;
     let mut site = Site::of(&values)?;
+    site.add_domains(&kept.live.domains);
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
-    let (declaration, of_entries) = entries::read(&values, &site);
-    objections.extend(wrong_catch_all(&site, &values, &declaration));
-    objections.extend(of_entries);
+    let (declaration, wrong) = entries::read(&values, &site, &kept.live);
+    objections.extend(wrong_catch_all(&site, &values, &declaration, &kept.live));
+    // A file may be mended while the server runs. A first start has no good state of it.
+    let is_tolerated = |wrong: &Wrong| wrong.is_in_file && kept.declared.is_some();
+    let (wrong, refused): (Vec<Wrong>, Vec<Wrong>) = wrong.into_iter().partition(is_tolerated);
+    objections.extend(refused.into_iter().map(|wrong| wrong.mistake));
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
     }
@@ -109,7 +141,11 @@ fn examined(
         configured,
         facts,
         secrets,
+        troubles: wrong.iter().map(|wrong| wrong.mistake.clone()).collect(),
         declaration,
+        wrong,
+        kept,
+        known: Known::default(),
         notes,
     };
     Ok((read, mistakes))
@@ -147,7 +183,7 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
 }
 
 /// Without that mailbox all mail would bounce.
-fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> Option<Mistake> {
+fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration, live: &Records) -> Option<Mistake> {
     /// More names would hide the reason.
     const SHOWN: usize = 10;
     let address = site.catch_all()?;
@@ -159,12 +195,13 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> O
         ));
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
-    let names: Vec<String> = if declaration.accounts.is_empty() && site.test_accounts {
+    let there: Vec<String> = declared.chain(live.accounts.keys().cloned()).collect();
+    let names: Vec<String> = if there.is_empty() && site.test_accounts {
         accounts::test_names()
             .map(|name| format!("{name}@{}", site.domain))
             .into()
     } else {
-        declared.collect()
+        there
     };
     if names.contains(&address) {
         return None;
@@ -201,14 +238,34 @@ pub(crate) mod tests {
         let table = daemon::table(DAEMONS);
         let gathered = gather(&environment, &table, &names(&grammars));
         let (configured, checked) = settings(table, gathered, grammars);
-        examined(configured, checked, Facts::default()).unwrap()
+        examined(configured, checked, Facts::default(), Kept::default()).unwrap()
+    }
+
+    /// The site, and the values of the table as they would come from files.
+    pub(crate) fn site_and_values(pairs: &[(&str, &str)]) -> (Site, Values) {
+        let environment: Environment = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let grammars = vec![crate::postfix::grammar(PARAMETERS, ""), crate::dovecot::grammar()];
+        let table = daemon::table(DAEMONS);
+        let gathered = gather(&environment, &table, &names(&grammars));
+        let (_, checked) = settings(table, gathered, grammars);
+        (Site::of(&checked.values).unwrap(), checked.values)
     }
 
     /// The same, of what is right.
     pub(crate) fn read(pairs: &[(&str, &str)]) -> Read {
         let (read, mistakes) = read_all(pairs);
         assert!(mistakes.is_empty(), "{mistakes:?}");
-        read
+        let settled = declared::settle(&read.declaration, &[], None).unwrap();
+        Read {
+            known: Known {
+                declared: settled,
+                live: Records::default(),
+            },
+            ..read
+        }
     }
 
     /// The settings of the site alone.

@@ -53,7 +53,8 @@ pub async fn stage(desired: &Desired, parent: &Path, processes: &Processes) -> a
         .map(|built| (built.file.path.clone(), built.source.clone()));
     let pairs = pairs.collect();
     let mut files = in_order(&planned, built);
-    files.push(health::file(&probes)?);
+    let troubles: Vec<String> = desired.troubles.iter().map(Mistake::line).collect();
+    files.push(health::file(&probes, &troubles)?);
     Ok(Staged {
         files,
         built: pairs,

@@ -18,6 +18,7 @@ use tokio::task::spawn_local;
 
 pub use self::networks::Networks;
 use self::reload::Reload;
+use crate::accounts::change::Change;
 use crate::control::listener::{self, Asked as Question};
 use crate::control::{Answer, Request as Command};
 use crate::daemon::Daemon;
@@ -34,14 +35,24 @@ use crate::system::panics;
 use crate::system::processes::Processes;
 use crate::system::signals::Asked;
 
-/// The end of a reload: what was reloaded, or why nothing was.
-type Outcome = Result<String, String>;
-
 /// Time between two explanations of log lines: finding the reason costs a conversation with another server.
 const BETWEEN_EXPLANATIONS: Duration = Duration::from_secs(600);
 
-/// A wish for a reload, and where its outcome is awaited, if anywhere.
-type Wish = Option<oneshot::Sender<Outcome>>;
+/// A wish for a reload, perhaps with other accounts.
+#[derive(Debug, Default)]
+struct Wish {
+    /// What changes.
+    change: Option<Change>,
+    /// Where its outcome is awaited, if anywhere.
+    outcome: Option<oneshot::Sender<Answer>>,
+}
+
+/// A wish, and its outcome, once it is there.
+fn wish(change: Option<Change>) -> (Wish, oneshot::Receiver<Answer>) {
+    let (outcome, awaited) = oneshot::channel();
+    let outcome = Some(outcome);
+    (Wish { change, outcome }, awaited)
+}
 
 /// What everything starts from, at the start and at each reload.
 #[derive(Clone)]
@@ -64,10 +75,10 @@ pub struct InForce {
     pub notices: Notices,
     /// The certificate is a user's own.
     pub certificate_is_users: bool,
-    /// Accounts have mailboxes here.
-    pub mailboxes: bool,
     /// What daemons read at their start alone.
     pub read_at_start: Vec<(&'static str, String)>,
+    /// The settings of the site.
+    pub site: Site,
 }
 
 impl InForce {
@@ -77,7 +88,7 @@ impl InForce {
             fingerprints: Fingerprints::new(),
             notices: desired.notices.clone(),
             certificate_is_users: desired.certificate.is_users(),
-            mailboxes: desired.site.mailboxes,
+            site: desired.site.clone(),
             read_at_start: desired.read_at_start.clone(),
         }
     }
@@ -173,7 +184,7 @@ async fn obey(
     while let Some(asked) = asked.recv().await {
         match asked {
             Asked::ReopenLogs => logs.reopen(),
-            Asked::Reload => drop(wishes.send(None)),
+            Asked::Reload => drop(wishes.send(Wish::default())),
             Asked::Stop => drop(requests.send(Request::Stop)),
         }
     }
@@ -182,19 +193,16 @@ async fn obey(
 /// Answers what comes by the control socket.
 async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSender<Wish>) {
     while let Some(Question { request, answer }) = questions.recv().await {
-        match request {
-            Command::Reload => {
-                let (outcome, awaited) = oneshot::channel();
-                let _ = wishes.send(Some(outcome));
-                spawn_local(async move {
-                    let _ = answer.send(match awaited.await {
-                        Ok(Ok(done)) => Answer::Done(done),
-                        Ok(Err(why)) => Answer::Refused(why),
-                        Err(_) => Answer::Refused("the server is stopping".to_owned()),
-                    });
-                });
-            }
-        }
+        let change = match request {
+            Command::Reload => None,
+            Command::Change(change) => Some(change),
+        };
+        let (wish, awaited) = wish(change);
+        let _ = wishes.send(wish);
+        spawn_local(async move {
+            let stopping = |_| Answer::Refused("the server is stopping".to_owned());
+            let _ = answer.send(awaited.await.unwrap_or_else(stopping));
+        });
     }
 }
 

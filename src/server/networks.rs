@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::Wish;
+use super::{Wish, wish};
+use crate::control::Answer;
 use crate::facts::Facts;
 use crate::settings::Environment;
 use crate::system::routes::Routes;
@@ -45,9 +45,9 @@ impl Networks {
             let changed = now != *self.0.borrow();
             if changed {
                 tracing::info!("The networks of this container have changed");
-                let (outcome, awaited) = oneshot::channel();
-                let _ = wishes.send(Some(outcome));
-                if matches!(awaited.await, Ok(Ok(_))) {
+                let (wish, awaited) = wish(None);
+                let _ = wishes.send(wish);
+                if matches!(awaited.await, Ok(Answer::Done(_))) {
                     *self.0.borrow_mut() = now;
                     continue;
                 }

@@ -5,15 +5,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tracing::Instrument;
 
-use super::{InForce, Origin, Outcome, Wish, configure_logs};
+use super::{InForce, Origin, Wish, configure_logs};
+use crate::accounts::change::Change;
+use crate::accounts::known::Kept;
+use crate::control::Answer;
 use crate::provision::{Fingerprints, Provisioned, desired, provision, read};
 use crate::site::MAILBOXES;
 use crate::supervise::Request;
 use crate::supervise::service::Service;
 use crate::system::panics;
+
+/// What a reload says that has found everything as it was.
+const NOTHING: &str = "Reloaded: nothing has changed";
 
 /// Does reloads, one at a time.
 pub(super) struct Reload {
@@ -31,37 +37,67 @@ impl Reload {
         }
     }
 
-    /// Fulfils wishes, for ever.
+    /// Fulfils wishes, for ever. One reload fulfils all that there are.
     pub(super) async fn serve(mut self, mut wishes: UnboundedReceiver<Wish>) {
         while let Some(first) = wishes.recv().await {
-            // One reload fulfils all wishes until now.
-            let mut awaiting: Vec<oneshot::Sender<Outcome>> = first.into_iter().collect();
+            let mut all = vec![first];
             while let Ok(more) = wishes.try_recv() {
-                awaiting.extend(more);
+                all.push(more);
             }
+            let (changes, outcomes): (Vec<_>, Vec<_>) = all.into_iter().map(|wish| (wish.change, wish.outcome)).unzip();
             let span = tracing::info_span!("reload");
-            let outcome = panics::contain_future(self.once().instrument(span)).await;
-            let outcome = outcome
-                .unwrap_or_else(|| Err(anyhow::anyhow!("an internal error, told above")))
-                .map_err(|error| format!("{error:#}"));
-            match &outcome {
-                Ok(done) => tracing::info!("{done}"),
-                Err(why) => tracing::warn!("Reload refused, the running configuration stays in use: {why}"),
-            }
-            for each in awaiting {
-                let _ = each.send(outcome.clone());
+            let work = self.with_changes(changes).instrument(span);
+            let said = Box::pin(panics::contain_future(work)).await;
+            let said = said
+                .unwrap_or_else(|| vec![Answer::Refused("an internal error, told above".to_owned()); outcomes.len()]);
+            for (outcome, said) in outcomes.into_iter().zip(said) {
+                let _ = outcome.map(|outcome| outcome.send(said));
             }
         }
     }
 
-    async fn once(&mut self) -> anyhow::Result<String> {
+    /// Makes these changes of accounts and reads everything again; returns the outcome of each wish.
+    async fn with_changes(&mut self, changes: Vec<Option<Change>>) -> Vec<Answer> {
+        let kept = match spawn_blocking(Kept::read).await.map_err(anyhow::Error::from).flatten() {
+            Ok(kept) => kept,
+            Err(error) => return vec![Answer::Refused(format!("{error:#}")); changes.len()],
+        };
+        let mut known = kept.known();
+        let made = |change: Option<Change>| change.map(|change| change.apply(&mut known, &self.in_force.site));
+        let made: Vec<Option<Result<String, String>>> = changes.into_iter().map(made).collect();
+        if made.iter().all(|made| matches!(made, Some(Err(_)))) {
+            let wrong = made.into_iter().flatten().filter_map(Result::err);
+            return wrong.map(Answer::Wrong).collect();
+        }
+        let outcome = self.once(kept.with(known)).await.map_err(|error| format!("{error:#}"));
+        let is_asked_for = made.iter().any(Option::is_none);
+        match &outcome {
+            Ok(None) if is_asked_for => tracing::info!("{NOTHING}"),
+            Ok(None) => {}
+            Ok(Some(done)) => tracing::info!("{done}"),
+            Err(why) => tracing::warn!("Reload refused, the running configuration stays in use: {why}"),
+        }
+        let of_wish = |made: Option<Result<String, String>>| match (made, &outcome) {
+            (Some(Err(why)), _) => Answer::Wrong(why),
+            (_, Err(why)) => Answer::Refused(why.clone()),
+            (Some(Ok(said)), Ok(_)) => {
+                tracing::info!("Accounts: {said}");
+                Answer::Done(said)
+            }
+            (None, Ok(done)) => Answer::Done(done.clone().unwrap_or_else(|| NOTHING.to_owned())),
+        };
+        made.into_iter().map(of_wish).collect()
+    }
+
+    /// Returns what was reloaded; nothing where nothing has changed.
+    async fn once(&mut self, kept: Kept) -> anyhow::Result<Option<String>> {
         let Origin {
             daemons,
             environment,
             processes,
             logs,
         } = &self.origin;
-        let read = read(daemons, environment, processes).await?;
+        let read = read(daemons, environment, processes, kept).await?;
         let desired = desired(&read)?;
         let is_users = desired.certificate.is_users();
         anyhow::ensure!(
@@ -71,10 +107,11 @@ impl Reload {
         );
         // Dovecot's listeners and the lock on the mailboxes are those of the start.
         anyhow::ensure!(
-            desired.site.mailboxes == self.in_force.mailboxes,
+            desired.site.mailboxes == self.in_force.site.mailboxes,
             "{MAILBOXES} has changed: docker restart puts that into effect"
         );
         let mount = desired.certificate.mount.clone();
+        let site = desired.site.clone();
         let (notices, read_at_start) = (desired.notices.clone(), desired.read_at_start.clone());
         configure_logs(&desired, logs)?;
         let Provisioned {
@@ -94,13 +131,22 @@ impl Reload {
         }
         self.in_force.notices = notices;
         self.in_force.certificate_is_users = is_users;
+        self.in_force.site = site;
         let said = self.reload_changed(services, fingerprints, &written);
-        Ok(mount.map_or(said.clone(), |mount| format!("{said} ({mount})")))
+        Ok(match (said, mount) {
+            (said, None) => said,
+            (said, Some(mount)) => Some(format!("{} ({mount})", said.unwrap_or_else(|| NOTHING.to_owned()))),
+        })
     }
 
     /// Reloads the services of which something has changed, or had been edited and was written anew; returns what the log
     /// says.
-    fn reload_changed(&mut self, services: Vec<Service>, fingerprints: Fingerprints, written: &[PathBuf]) -> String {
+    fn reload_changed(
+        &mut self,
+        services: Vec<Service>,
+        fingerprints: Fingerprints,
+        written: &[PathBuf],
+    ) -> Option<String> {
         let before = &self.in_force.fingerprints;
         let is_edited = |service: &Service| {
             let mut reads = service.reads.iter();
@@ -118,7 +164,7 @@ impl Reload {
         }
         let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
         match &*names {
-            _ if !is_new && !written.is_empty() => format!(
+            _ if !is_new && !written.is_empty() => Some(format!(
                 "Reloaded: {} (nothing has changed, but what others had edited was written anew: {})",
                 if names.is_empty() {
                     "nothing".to_owned()
@@ -126,9 +172,9 @@ impl Reload {
                     names.join(", ")
                 },
                 written.join(", ")
-            ),
-            [] => "Reloaded: nothing has changed".to_owned(),
-            names => format!("Reloaded: {}", names.join(", ")),
+            )),
+            [] => None,
+            names => Some(format!("Reloaded: {}", names.join(", "))),
         }
     }
 }

@@ -26,7 +26,7 @@ fn rendered(pairs: &[(&str, &str)]) -> String {
     read.facts.probe_is_named = true;
     let desired = desired(&read).unwrap();
     let mut plan = desired.plan.clone();
-    plan.files.push(health::file(&desired.probes).unwrap());
+    plan.files.push(health::file(&desired.probes, &[]).unwrap());
     let mut text = String::new();
     for directory in &plan.directories {
         let (path, owner) = (directory.path.display(), directory.owner);

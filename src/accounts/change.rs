@@ -1,0 +1,558 @@
+//! One change of what was added live, as the command line asks for it. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::known::Known;
+use super::names::Names;
+use super::quota::Quota;
+use super::records::{Record, Records, Targets};
+use super::{Role, password};
+use crate::site::{MAILBOXES, Site};
+use crate::values::{domain, nearest};
+
+/// What shall change. Addresses are as the user wrote them; passwords are hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A new account.
+    AddAccount {
+        /// Its address.
+        address: String,
+        /// The hash of its password.
+        hash: String,
+        /// What it may do.
+        role: Role,
+        /// How much it may store, where that is said of it alone.
+        quota: Option<Quota>,
+    },
+    /// Another password, role or quota; what is none stays.
+    SetAccount {
+        /// Its address.
+        address: String,
+        /// The hash of its password.
+        hash: Option<String>,
+        /// What it may do.
+        role: Option<Role>,
+        /// How much it may store.
+        quota: Option<Quota>,
+    },
+    /// Neither logins nor mail, or both again.
+    EnableAccount {
+        /// Its address.
+        address: String,
+        /// Whether it is enabled.
+        enabled: bool,
+    },
+    /// It is no account any more; its mail stays where it is.
+    RemoveAccount {
+        /// Its address.
+        address: String,
+    },
+    /// A new alias, or more targets of one.
+    AddAlias {
+        /// Its address, or `@domain`.
+        address: String,
+        /// Where its mail goes.
+        targets: Vec<String>,
+    },
+    /// An alias less, or only some of its targets where they are named.
+    RemoveAlias {
+        /// Its address, or `@domain`.
+        address: String,
+        /// Targets that go; none for the whole alias.
+        targets: Vec<String>,
+    },
+    /// A new domain.
+    AddDomain {
+        /// Its name.
+        domain: String,
+    },
+    /// A domain less.
+    RemoveDomain {
+        /// Its name.
+        domain: String,
+    },
+    /// Accounts, aliases and domains that come from elsewhere.
+    Import {
+        /// All of them, by full addresses.
+        records: Records,
+        /// Those that are there are replaced; otherwise they are a mistake.
+        replace: bool,
+    },
+}
+
+impl Change {
+    /// Makes the change, and returns it in words. An error says why it cannot be made; nothing has changed then.
+    pub fn apply(self, known: &mut Known, site: &Site) -> Result<String, String> {
+        let mut changed = Changed {
+            site,
+            known: known.clone(),
+        };
+        let said = match self {
+            Change::AddAccount {
+                address,
+                hash,
+                role,
+                quota,
+            } => changed.add_account(&address, hash, role, quota),
+            Change::SetAccount {
+                address,
+                hash,
+                role,
+                quota,
+            } => changed.set_account(&address, hash, role, quota),
+            Change::EnableAccount { address, enabled } => changed.enable_account(&address, enabled),
+            Change::RemoveAccount { address } => changed.remove_account(&address),
+            Change::AddAlias { address, targets } => changed.add_alias(&address, &targets),
+            Change::RemoveAlias { address, targets } => changed.remove_alias(&address, &targets),
+            Change::AddDomain { domain } => changed.add_domain(&domain),
+            Change::RemoveDomain { domain } => changed.remove_domain(&domain),
+            Change::Import { records, replace } => changed.import(records, replace),
+        }?;
+        *known = changed.known;
+        Ok(said)
+    }
+}
+
+struct Changed<'a> {
+    site: &'a Site,
+    known: Known,
+}
+
+impl Changed<'_> {
+    fn add_account(&mut self, name: &str, hash: String, role: Role, quota: Option<Quota>) -> Result<String, String> {
+        let address = self.address(name)?;
+        self.may_be_changed(&address)?;
+        if self.known.live.accounts.contains_key(&address) {
+            return Err(format!(
+                "{address} is there already: mailroom account passwd gives it another password"
+            ));
+        }
+        self.is_free(&address)?;
+        password::check_scheme(&hash).map_err(|reason| format!("{address}: the password {reason}"))?;
+        let record = Record {
+            hash,
+            role,
+            quota,
+            enabled: true,
+            origin: None,
+        };
+        let was_first = self.known.has_no_account() && self.site.test_accounts;
+        self.known.live.accounts.insert(address.clone(), record);
+        let gone = if was_first { "; the test accounts are gone" } else { "" };
+        Ok(format!("{address} is added ({}){gone}", role.name()))
+    }
+
+    fn set_account(
+        &mut self,
+        name: &str,
+        hash: Option<String>,
+        role: Option<Role>,
+        quota: Option<Quota>,
+    ) -> Result<String, String> {
+        let address = self.address(name)?;
+        if let Some(hash) = &hash {
+            password::check_scheme(hash).map_err(|reason| format!("{address}: the password {reason}"))?;
+        }
+        let what = match (&hash, role, quota) {
+            (Some(_), None, None) => "has another password".to_owned(),
+            (None, Some(role), None) => format!("has the role {}", role.name()),
+            (None, None, Some(quota)) => format!("has the quota {quota}"),
+            _ => "is changed".to_owned(),
+        };
+        let account = self.account(&address)?;
+        account.hash = hash.unwrap_or_else(|| account.hash.clone());
+        account.role = role.unwrap_or(account.role);
+        account.quota = quota.or(account.quota);
+        Ok(format!("{address} {what}"))
+    }
+
+    fn enable_account(&mut self, name: &str, enabled: bool) -> Result<String, String> {
+        let address = self.address(name)?;
+        let account = self.account(&address)?;
+        account.enabled = enabled;
+        if enabled {
+            return Ok(format!("{address} is enabled"));
+        }
+        Ok(format!(
+            "{address} is disabled: it neither logs in nor gets mail; its mail is kept"
+        ))
+    }
+
+    fn remove_account(&mut self, name: &str) -> Result<String, String> {
+        let address = self.address(name)?;
+        if let Some(alias) = self.names().led_here(&address) {
+            return Err(format!(
+                "{address} gets the mail of {alias}: remove or change that alias first"
+            ));
+        }
+        let is_left = |record: &Record| record.origin.is_none();
+        if self.known.declared.accounts.get(&address).is_some_and(is_left) {
+            self.known.declared.accounts.remove(&address);
+            self.known.live.accounts.remove(&address);
+        } else {
+            self.account(&address)?;
+            self.known.live.accounts.remove(&address);
+        }
+        Ok(format!("{address} is removed"))
+    }
+
+    fn add_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
+        if !self.site.mailboxes {
+            return Err(format!(
+                "aliases are names of mailboxes, and {MAILBOXES}=off leaves none"
+            ));
+        }
+        let address = self.alias_address(name)?;
+        self.alias_may_be_changed(&address)?;
+        let targets = self.targets(targets)?;
+        let new = Targets {
+            targets: Vec::new(),
+            origin: None,
+        };
+        let alias = self.known.live.aliases.entry(address.clone()).or_insert(new);
+        for target in targets {
+            if !alias.targets.contains(&target) {
+                alias.targets.push(target);
+            }
+        }
+        let said = format!("{address} leads to {}", alias.targets.join(", "));
+        self.check_alias(&address)?;
+        Ok(said)
+    }
+
+    /// It leads to somebody, and not in a circle.
+    fn check_alias(&self, address: &str) -> Result<(), String> {
+        let names = self.names();
+        let targets = names.aliases.get(address).copied().unwrap_or_default();
+        if let Some(reason) = targets.iter().find_map(|target| names.wrong_target(target)) {
+            return Err(format!("{address}: {reason}"));
+        }
+        if names.leads_back(address) {
+            return Err(format!("{address}: leads back to itself over other aliases"));
+        }
+        Ok(())
+    }
+
+    fn remove_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
+        let address = self.alias_address(name)?;
+        self.alias_may_be_changed(&address)?;
+        let targets = self.targets(targets)?;
+        let known = self.known.live.aliases.keys().map(String::as_str);
+        let nearest = nearest(&address, known).map(|nearest| format!("; did you mean {nearest}?"));
+        let missing = || format!("{address} is no alias{}", nearest.unwrap_or_default());
+        let alias = self.known.live.aliases.get_mut(&address).ok_or_else(missing)?;
+        if let Some(missing) = targets.iter().find(|target| !alias.targets.contains(target)) {
+            return Err(format!("{address} does not lead to {missing}"));
+        }
+        alias.targets.retain(|target| !targets.contains(target));
+        if !targets.is_empty() && !alias.targets.is_empty() {
+            return Ok(format!("{address} leads to {}", alias.targets.join(", ")));
+        }
+        let led = self.names().led_here(&address).map(str::to_owned);
+        if let Some(alias) = led.filter(|_| !self.names().accounts.contains(address.as_str())) {
+            return Err(format!(
+                "{address} gets the mail of {alias}: remove or change that alias first"
+            ));
+        }
+        self.known.live.aliases.remove(&address);
+        Ok(format!("{address} is removed"))
+    }
+
+    fn add_domain(&mut self, name: &str) -> Result<String, String> {
+        let domain = domain::read(name).map_err(|reason| format!("{name} {reason}"))?;
+        if self.site.domains().any(|served| served == domain) {
+            return Err(format!("{domain} is a domain of this server already"));
+        }
+        let mut accounts = self
+            .known
+            .declared
+            .accounts
+            .keys()
+            .chain(self.known.live.accounts.keys());
+        let home = format!("{domain}@{}", self.site.domain);
+        if accounts.any(|address| *address == home) {
+            return Err(format!(
+                "{domain} is the name of the account {home}, whose mail lies where that of the domain would"
+            ));
+        }
+        self.known.live.domains.insert(domain.clone());
+        Ok(format!("{domain} is added"))
+    }
+
+    fn remove_domain(&mut self, name: &str) -> Result<String, String> {
+        let domain = domain::read(name).map_err(|reason| format!("{name} {reason}"))?;
+        if !self.known.live.domains.contains(&domain) {
+            let is_served = self.site.domains().any(|served| served == domain);
+            let why = if is_served {
+                "is set by POSTFIX_MYDOMAIN or MAILROOM_DOMAINS: change it there"
+            } else {
+                "is no domain of this server"
+            };
+            return Err(format!("{domain} {why}"));
+        }
+        let end = format!("@{domain}");
+        let names = self.names();
+        let mut there = names.accounts.iter().chain(names.aliases.keys());
+        if let Some(first) = there.find(|address| address.ends_with(&end)) {
+            return Err(format!("{domain} has {first}: remove its accounts and aliases first"));
+        }
+        self.known.live.domains.remove(&domain);
+        Ok(format!("{domain} is removed"))
+    }
+
+    fn import(&mut self, records: Records, replace: bool) -> Result<String, String> {
+        let (accounts, aliases) = (records.accounts.len(), records.aliases.len());
+        self.known.live.domains.extend(records.domains);
+        for (address, record) in records.accounts {
+            self.may_be_changed(&address)?;
+            let old = self.known.live.accounts.insert(address.clone(), record);
+            if old.is_some() && !replace {
+                return Err(format!("{address} is there already: --replace takes the imported one"));
+            }
+            self.is_free(&address)?;
+        }
+        for (address, targets) in records.aliases {
+            self.alias_may_be_changed(&address)?;
+            let old = self.known.live.aliases.insert(address.clone(), targets);
+            if old.is_some() && !replace {
+                return Err(format!(
+                    "the alias {address} is there already: --replace takes the imported one"
+                ));
+            }
+        }
+        let addresses: Vec<String> = self.known.live.aliases.keys().cloned().collect();
+        addresses.iter().try_for_each(|address| self.check_alias(address))?;
+        Ok(format!("{accounts} accounts and {aliases} aliases are imported"))
+    }
+
+    /// A full address in a domain of this server.
+    fn address(&self, name: &str) -> Result<String, String> {
+        let address = Address::read(name, &self.site.domain).map_err(|reason| format!("{name}: {reason}"))?;
+        self.served(&address.domain)?;
+        Ok(address.text())
+    }
+
+    fn alias_address(&self, name: &str) -> Result<String, String> {
+        let Some(domain) = name.strip_prefix('@') else {
+            return self.address(name);
+        };
+        let domain = domain.to_ascii_lowercase();
+        self.served(&domain)?;
+        Ok(format!("@{domain}"))
+    }
+
+    fn served(&self, domain: &str) -> Result<(), String> {
+        let live = self.known.live.domains.iter().map(String::as_str);
+        let domains: Vec<&str> = self.site.domains().chain(live).collect();
+        if domains.contains(&domain) {
+            return Ok(());
+        }
+        Err(format!(
+            "{domain} is no domain of this server, which has {}: mailroom domain add {domain} adds it",
+            domains.join(", ")
+        ))
+    }
+
+    fn targets(&self, names: &[String]) -> Result<Vec<String>, String> {
+        let target = |name: &String| {
+            let address = Address::read(name, &self.site.domain);
+            address
+                .map(|address| address.text())
+                .map_err(|reason| format!("{name}: {reason}"))
+        };
+        names.iter().map(target).collect()
+    }
+
+    /// What is declared is changed where it is declared.
+    fn may_be_changed(&self, address: &str) -> Result<(), String> {
+        let declared = self.known.declared.accounts.get(address);
+        match declared.and_then(|record| record.origin.as_ref()) {
+            Some(origin) => Err(format!("{address} is declared in {origin}: change it there")),
+            None => Ok(()),
+        }
+    }
+
+    fn alias_may_be_changed(&self, address: &str) -> Result<(), String> {
+        let declared = self.known.declared.aliases.get(address);
+        match declared.and_then(|targets| targets.origin.as_ref()) {
+            Some(origin) => Err(format!("the alias {address} is declared in {origin}: change it there")),
+            None => Ok(()),
+        }
+    }
+
+    /// Mail to a sub-address of one account must not be another's, and no mailbox lies where a domain's do.
+    fn is_free(&self, address: &str) -> Result<(), String> {
+        let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+        let short = |name: &str| self.site.without_extension(name).to_owned();
+        let names = self.names();
+        let base = format!("{}@{domain}", short(name));
+        if base != address && names.accounts.contains(base.as_str()) {
+            return Err(format!(
+                "{address} is a sub-address of {base} (POSTFIX_RECIPIENT_DELIMITER): choose another name"
+            ));
+        }
+        let delimiters: Vec<char> = self.site.recipient_delimiter.chars().collect();
+        let begins = |other: &&&str| {
+            let rest = other
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_suffix(&format!("@{domain}")));
+            rest.is_some_and(|rest| rest.starts_with(delimiters.as_slice()))
+        };
+        if let Some(other) = names.accounts.iter().find(begins) {
+            return Err(format!(
+                "{other} would be a sub-address of {address} (POSTFIX_RECIPIENT_DELIMITER): choose another name"
+            ));
+        }
+        let live = self.known.live.domains.iter().map(String::as_str);
+        if self.site.domains().chain(live).any(|domain| domain == name) {
+            return Err(format!(
+                "{name} is the name of a domain, whose mailboxes lie there: choose another one"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A live account, for a change.
+    fn account(&mut self, address: &str) -> Result<&mut Record, String> {
+        self.may_be_changed(address)?;
+        let names = self.names();
+        let nearest = nearest(address, names.accounts.iter().copied());
+        let nearest = nearest
+            .map(|nearest| format!("; did you mean {nearest}?"))
+            .unwrap_or_default();
+        let known = self.known.live.accounts.get_mut(address);
+        known.ok_or_else(|| format!("{address} is no account{nearest}"))
+    }
+
+    fn names(&self) -> Names<'_> {
+        let Known { declared, live } = &self.known;
+        let aliases = live.aliases.iter().chain(&declared.aliases);
+        let is_declared = |(_, record): &(&String, &Record)| record.origin.is_some();
+        let accounts = declared.accounts.iter().filter(is_declared).map(|(address, _)| address);
+        Names {
+            site: self.site,
+            accounts: accounts.chain(live.accounts.keys()).map(String::as_str).collect(),
+            aliases: aliases
+                .map(|(address, kept)| (address.as_str(), kept.targets.as_slice()))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::read::tests::site;
+
+    const HASH: &str = "{BLF-CRYPT}$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+
+    fn add(name: &str) -> Change {
+        Change::AddAccount {
+            address: name.to_owned(),
+            hash: HASH.to_owned(),
+            role: Role::User,
+            quota: None,
+        }
+    }
+
+    fn alias(name: &str, targets: &[&str]) -> Change {
+        Change::AddAlias {
+            address: name.to_owned(),
+            targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        }
+    }
+
+    fn remove(name: &str) -> Change {
+        Change::RemoveAccount {
+            address: name.to_owned(),
+        }
+    }
+
+    /// Makes changes; what was said of each.
+    fn made(changes: Vec<Change>) -> (Known, Vec<Result<String, String>>) {
+        let (site, mut known) = (site(&[("MAILROOM_DOMAINS", "b.test")]), Known::default());
+        let said = changes
+            .into_iter()
+            .map(|change| change.apply(&mut known, &site))
+            .collect();
+        (known, said)
+    }
+
+    #[test]
+    fn accounts_come_and_go() {
+        let (known, said) = made(vec![
+            add("Alice"),
+            add("alice@b.test"),
+            add("alice"),
+            add("alice+x"),
+            add("b.test"),
+            add("x@c.test"),
+            remove("alise"),
+            remove("alice"),
+        ]);
+        let said: Vec<String> = said
+            .into_iter()
+            .map(|said| said.unwrap_or_else(|error| error))
+            .collect();
+        for (said, expected) in said.iter().zip([
+            "alice@metabuilder.local is added (user); the test accounts are gone",
+            "alice@b.test is added (user)",
+            "alice@metabuilder.local is there already",
+            "alice+x@metabuilder.local is a sub-address of alice@metabuilder.local",
+            "b.test is the name of a domain",
+            "c.test is no domain of this server, which has metabuilder.local, b.test: mailroom domain add",
+            "alise@metabuilder.local is no account; did you mean alice@metabuilder.local?",
+            "alice@metabuilder.local is removed",
+        ]) {
+            assert!(said.starts_with(expected), "{expected}: {said}");
+        }
+        assert_eq!(known.live.accounts.keys().collect::<Vec<_>>(), ["alice@b.test"]);
+    }
+
+    #[test]
+    fn aliases_lead_to_somebody_and_never_in_a_circle() {
+        let (known, said) = made(vec![
+            add("alice"),
+            alias("info", &["alice", "x@example.org"]),
+            alias("sales", &["info"]),
+            alias("info", &["sales"]),
+            alias("lost", &["nobody"]),
+            alias("@b.test", &["info2@b.test"]),
+            remove("alice"),
+        ]);
+        let failed: Vec<bool> = said.iter().map(Result::is_err).collect();
+        assert_eq!(failed, [false, false, false, true, true, true, true], "{said:?}");
+        assert!(said[5].as_ref().unwrap_err().contains("leads back"), "{said:?}");
+        assert_eq!(known.live.aliases["info@metabuilder.local"].targets.len(), 2);
+    }
+
+    #[test]
+    fn what_is_declared_is_changed_where_it_is() {
+        let site = site(&[]);
+        let mut known = Known::default();
+        let record = Record {
+            hash: HASH.to_owned(),
+            role: Role::User,
+            quota: None,
+            enabled: true,
+            origin: Some("/run/secrets/accounts:3".to_owned()),
+        };
+        known
+            .declared
+            .accounts
+            .insert("alice@metabuilder.local".to_owned(), record);
+        for change in [add("alice"), remove("alice")] {
+            let said = change.apply(&mut known, &site).unwrap_err();
+            assert!(said.contains("is declared in /run/secrets/accounts:3"), "{said}");
+        }
+        known
+            .declared
+            .accounts
+            .values_mut()
+            .for_each(|record| record.origin = None);
+        remove("alice").apply(&mut known, &site).unwrap();
+        assert!(known.has_no_account());
+    }
+}

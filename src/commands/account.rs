@@ -1,0 +1,397 @@
+//! `mailroom account`: accounts that are added live, and a look at all.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::output::{complain, print};
+use super::table::Table;
+use super::{EXIT_USAGE, live, processes};
+use crate::accounts::address::Address;
+use crate::accounts::change::Change;
+use crate::accounts::known::{Kept, Known};
+use crate::accounts::quota::Quota;
+use crate::accounts::records::Record;
+use crate::accounts::{Account, Role, password};
+use crate::layout::{USERS_FILE, VMAIL_UID};
+use crate::settings::Environment;
+use crate::site;
+use crate::staging::LIMIT;
+
+/// Longest deletion of one account's mail.
+const DELETION: Duration = Duration::from_secs(3600);
+
+/// What is done with accounts.
+#[derive(Debug, Subcommand)]
+pub enum Accounts {
+    /// Add an account; its password is asked for
+    Add {
+        /// `user`, or `user@domain`
+        name: String,
+        #[command(flatten)]
+        password: PasswordFrom,
+        /// admin gets mail for postmaster and abuse, relay sends as anybody
+        #[arg(long, default_value = "user")]
+        role: Role,
+        /// Most that it may store, such as 5G
+        #[arg(long)]
+        quota: Option<Quota>,
+    },
+    /// Give an account another password; its sessions end
+    Passwd {
+        /// `user`, or `user@domain`
+        name: String,
+        #[command(flatten)]
+        password: PasswordFrom,
+    },
+    /// Give an account another role or quota
+    Set {
+        /// `user`, or `user@domain`
+        name: String,
+        /// admin, relay or user
+        #[arg(long, required_unless_present = "quota")]
+        role: Option<Role>,
+        /// Most that it may store, such as 5G; off for no limit
+        #[arg(long)]
+        quota: Option<Quota>,
+    },
+    /// Let an account neither log in nor get mail; its mail is kept
+    Disable {
+        /// `user`, or `user@domain`
+        name: String,
+    },
+    /// Let a disabled account log in and get mail again
+    Enable {
+        /// `user`, or `user@domain`
+        name: String,
+    },
+    /// Remove an account; its mail is kept
+    Remove {
+        /// `user`, or `user@domain`
+        name: String,
+        /// Delete its mail, too
+        #[arg(long)]
+        delete_mail: bool,
+    },
+    /// List all accounts, with where each comes from
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an account, with the size of its mail
+    Show {
+        /// `user`, or `user@domain`
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where a password comes from.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub struct PasswordFrom {
+    /// Read it from standard input, the first line
+    #[arg(long)]
+    stdin: bool,
+    /// Make one, and print it
+    #[arg(long)]
+    generate: bool,
+    /// Take this hash, such as {BLF-CRYPT}$2y$…
+    #[arg(long, value_name = "{SCHEME}HASH")]
+    hash: Option<String>,
+}
+
+/// Does it; returns the exit code.
+pub fn run(command: Accounts, environment: &Environment) -> anyhow::Result<u8> {
+    match command {
+        Accounts::Add {
+            name,
+            password,
+            role,
+            quota,
+        } => with_password(&password, environment, |hash| Change::AddAccount {
+            address: name,
+            hash,
+            role,
+            quota,
+        }),
+        Accounts::Passwd { name, password } => with_password(&password, environment, |hash| Change::SetAccount {
+            address: name,
+            hash: Some(hash),
+            role: None,
+            quota: None,
+        }),
+        Accounts::Set { name, role, quota } => {
+            let change = Change::SetAccount {
+                address: name,
+                hash: None,
+                role,
+                quota,
+            };
+            live::make(change, environment)
+        }
+        Accounts::Disable { name } => enable(name, false, environment),
+        Accounts::Enable { name } => enable(name, true, environment),
+        Accounts::Remove { name, delete_mail } => remove(name, delete_mail, environment),
+        Accounts::List { json } => list(json),
+        Accounts::Show { name, json } => show(&name, json, environment),
+    }
+}
+
+fn enable(address: String, enabled: bool, environment: &Environment) -> anyhow::Result<u8> {
+    live::make(Change::EnableAccount { address, enabled }, environment)
+}
+
+/// A change that needs a password's hash.
+fn with_password(
+    from: &PasswordFrom,
+    environment: &Environment,
+    change: impl FnOnce(String) -> Change,
+) -> anyhow::Result<u8> {
+    let (hash, generated) = match hash(from) {
+        Ok(hash) => hash,
+        Err(why) => {
+            complain(why);
+            return Ok(EXIT_USAGE);
+        }
+    };
+    let code = live::make(change(hash), environment)?;
+    if let Some(generated) = generated.filter(|_| code == 0) {
+        print(format_args!("password: {generated}"));
+    }
+    Ok(code)
+}
+
+/// The hash, and the password where it was made here. It is hashed by this process: PID 1 has other things to do.
+fn hash(from: &PasswordFrom) -> Result<(String, Option<String>), String> {
+    if let Some(hash) = &from.hash {
+        return Ok((hash.clone(), None));
+    }
+    if from.generate {
+        let generated = password::generate()?;
+        return Ok((password::hash(&generated)?, Some(generated)));
+    }
+    let clear = if from.stdin { first_line()? } else { asked()? };
+    let hash = password::hash(&clear).map_err(|reason| format!("the password {reason}"))?;
+    Ok((hash, None))
+}
+
+fn first_line() -> Result<String, String> {
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| format!("standard input: {error}"))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asks twice, without echo.
+fn asked() -> Result<String, String> {
+    if !io::stdin().is_terminal() {
+        let ways = "docker exec -it asks for it, --stdin reads it from docker exec -i, --generate makes one";
+        return Err(format!("no password was given, and there is no terminal: {ways}"));
+    }
+    let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(|error| format!("the terminal: {error}"));
+    let first = ask("Password: ")?;
+    if ask("Again: ")? == first {
+        Ok(first)
+    } else {
+        Err("these are two different passwords".to_owned())
+    }
+}
+
+/// Mail is deleted when nobody can log in any more.
+fn remove(name: String, delete_mail: bool, environment: &Environment) -> anyhow::Result<u8> {
+    let primary = site::primary_domain(environment);
+    let home = Address::read(&name, &primary).map(|address| Account::home_of(&address.text(), &primary));
+    let code = live::make(Change::RemoveAccount { address: name }, environment)?;
+    let Some(home) = home.ok().filter(|_| delete_mail && code == 0) else {
+        return Ok(code);
+    };
+    // As the owner of all mail, and as nobody else: the path to it is that account's, too.
+    let mut delete = Command::new("rm");
+    delete
+        .args(["-rf", "--one-file-system", "--"])
+        .arg(&home)
+        .uid(VMAIL_UID)
+        .gid(VMAIL_UID);
+    let deleted = processes::with(async |processes| Ok(processes.output(&mut delete, DELETION).await?))?;
+    if deleted.exit.is_success() {
+        print(format_args!("its mail in {} is deleted", home.display()));
+        return Ok(0);
+    }
+    let said = deleted.stderr.lines().next().unwrap_or_default();
+    complain(format_args!(
+        "its mail in {} is not deleted as a whole: {said}",
+        home.display()
+    ));
+    Ok(1)
+}
+
+/// A line of the list.
+#[derive(Debug, Serialize)]
+struct Shown {
+    address: String,
+    role: Role,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<Quota>,
+    enabled: bool,
+    origin: String,
+}
+
+impl Shown {
+    fn of(address: &str, record: &Record, origin: String) -> Shown {
+        Shown {
+            address: address.to_owned(),
+            role: record.role,
+            quota: record.quota,
+            enabled: record.enabled,
+            origin,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        if self.enabled { "enabled" } else { "disabled" }
+    }
+}
+
+/// All accounts: declared ones, those that no longer are, live ones; where there is none, the test accounts.
+fn all(known: &Known) -> Vec<Shown> {
+    if known.has_no_account() {
+        return test_accounts();
+    }
+    let of_live = known.live.accounts.iter().map(|(address, record)| {
+        let origin = if known.is_shadowed(address) {
+            "live, shadowed"
+        } else {
+            "live"
+        };
+        Shown::of(address, record, origin.to_owned())
+    });
+    let is_hidden = |address: &str| !known.is_shadowed(address) && known.live.accounts.contains_key(address);
+    let declared = known
+        .declared
+        .accounts
+        .iter()
+        .filter(|(address, _)| !is_hidden(address));
+    let declared = declared.map(|(address, record)| {
+        let origin = record.origin.clone();
+        Shown::of(
+            address,
+            record,
+            origin.unwrap_or_else(|| "no longer declared".to_owned()),
+        )
+    });
+    let mut all: Vec<Shown> = of_live.chain(declared).collect();
+    all.sort_by(|one, other| one.address.cmp(&other.address));
+    all
+}
+
+/// They stand in the passwd-file alone.
+fn test_accounts() -> Vec<Shown> {
+    let users = std::fs::read_to_string(USERS_FILE).unwrap_or_default();
+    let lines = users.lines().filter(|line| !line.starts_with('#'));
+    let shown = |line: &str| Shown {
+        address: line.split(':').next().unwrap_or_default().to_owned(),
+        role: match line.split('@').next().unwrap_or_default() {
+            "admin" => Role::Administrator,
+            "relay" => Role::Relay,
+            _ => Role::User,
+        },
+        quota: None,
+        enabled: true,
+        origin: "test account, public password".to_owned(),
+    };
+    lines.map(shown).collect()
+}
+
+fn list(json: bool) -> anyhow::Result<u8> {
+    let all = all(&Kept::read()?.known());
+    if json {
+        print(serde_json::to_string_pretty(&all)?);
+        return Ok(0);
+    }
+    if all.is_empty() {
+        print("there is no account: mailroom account add adds one");
+        return Ok(0);
+    }
+    let mut table = Table::new(&["ADDRESS", "ROLE", "QUOTA", "STATE", "ORIGIN"]);
+    for shown in &all {
+        let quota = shown.quota.map_or_else(|| "-".to_owned(), |quota| quota.to_string());
+        table.row(&[&shown.address, shown.role.name(), &quota, shown.state(), &shown.origin]);
+    }
+    print(table);
+    Ok(0)
+}
+
+/// What a mailbox holds, as Dovecot counts it.
+#[derive(Debug, Serialize)]
+struct Mail {
+    messages: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    shown: Shown,
+    home: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail: Option<Mail>,
+}
+
+fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8> {
+    let primary = site::primary_domain(environment);
+    let address = Address::read(name, &primary).map(|address| address.text());
+    let all = all(&Kept::read()?.known());
+    let found = all.into_iter().find(|shown| address.as_ref() == Ok(&shown.address));
+    let Some(shown) = found else {
+        complain(format_args!(
+            "{} is no account",
+            address.unwrap_or_else(|_| name.to_owned())
+        ));
+        return Ok(EXIT_USAGE);
+    };
+    let whole = Whole {
+        home: Account::home_of(&shown.address, &primary).display().to_string(),
+        mail: mail(&shown.address),
+        shown,
+    };
+    if json {
+        print(serde_json::to_string_pretty(&whole)?);
+        return Ok(0);
+    }
+    let Whole { shown, home, mail } = &whole;
+    print(format_args!("address   {}", shown.address));
+    print(format_args!("role      {}", shown.role.name()));
+    print(format_args!("state     {}", shown.state()));
+    if let Some(quota) = shown.quota {
+        print(format_args!("quota     {quota}"));
+    }
+    print(format_args!("origin    {}", shown.origin));
+    match mail {
+        Some(Mail { messages, bytes }) => print(format_args!("mail      {messages} messages, {bytes} bytes in {home}")),
+        None => print(format_args!("mail      in {home}; Dovecot does not say how much")),
+    }
+    Ok(0)
+}
+
+/// Asks Dovecot; nothing where it does not run, or does not know the account.
+fn mail(address: &str) -> Option<Mail> {
+    let mut doveadm = Command::new("doveadm");
+    doveadm.args(["-f", "tab", "mailbox", "status", "-u", address, "messages vsize", "*"]);
+    let output = processes::with(async |processes| Ok(processes.output(&mut doveadm, LIMIT).await?));
+    let text = output.ok().filter(|output| output.exit.is_success())?.stdout;
+    let mut mail = Mail { messages: 0, bytes: 0 };
+    for line in text.lines().skip(1) {
+        let mut numbers = line.split('\t').skip(1).map(|number| number.parse().unwrap_or(0));
+        mail.messages += numbers.next().unwrap_or(0);
+        mail.bytes += numbers.next().unwrap_or(0);
+    }
+    Some(mail)
+}
