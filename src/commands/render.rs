@@ -10,7 +10,7 @@ use similar::TextDiff;
 
 use super::decide;
 use super::output::print;
-use crate::layout::{RELAY_LOGIN, USERS_FILE};
+use crate::layout::{RELAY_LOGIN, STATE_DIRECTORY, USERS_FILE};
 use crate::plan::File;
 use crate::secrets::{HIDDEN, Secrets};
 use crate::settings::Environment;
@@ -20,9 +20,17 @@ use crate::settings::Environment;
 pub fn run(environment: &Environment, path: Option<&Path>, diff: bool) -> anyhow::Result<u8> {
     decide::run(environment, |desired, staged| {
         let is_text = |file: &&File| std::str::from_utf8(&file.bytes).is_ok_and(|text| !text.contains('\0'));
+        // What is kept of accounts is a state, with hashes of passwords, and no configuration.
+        let is_configuration = |file: &&File| !file.path.starts_with(STATE_DIRECTORY);
         let wanted = |file: &&File| path.is_none_or(|path| file.path.starts_with(path));
         let of_accounts = desired.account_files.iter().flat_map(|files| files.files());
-        let texts: Vec<&File> = staged.files.iter().chain(of_accounts).filter(is_text).collect();
+        let texts: Vec<&File> = staged
+            .files
+            .iter()
+            .chain(of_accounts)
+            .filter(is_configuration)
+            .filter(is_text)
+            .collect();
         let files: Vec<&&File> = texts.iter().filter(|file| wanted(file)).collect();
         if files.is_empty() {
             let paths: Vec<String> = texts.iter().map(|file| file.path.display().to_string()).collect();

@@ -164,6 +164,9 @@ impl PostfixChecker {
             staging.write(&table.source, &table.bytes).context(path)?;
             tables.push(format!("{}:{}", table.kind, staging.at(&table.source).display()));
         }
+        if tables.is_empty() {
+            return Ok(());
+        }
         let arguments: Vec<&str> = tables.iter().map(String::as_str).collect();
         run(staging, processes, POSTMAP, &arguments).await
     }

@@ -2,7 +2,7 @@
 //! alone; when anything is refused, the running configuration stays in use.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_blocking;
@@ -148,10 +148,11 @@ impl Reload {
         written: &[PathBuf],
     ) -> Option<String> {
         let before = &self.in_force.fingerprints;
-        let is_edited = |service: &Service| {
-            let mut reads = service.reads.iter();
-            reads.any(|read| written.iter().any(|path| path.starts_with(read)))
-        };
+        let is_read = |path: &Path, service: &Service| service.reads.iter().any(|read| path.starts_with(read));
+        // What no service reads is a state of ours.
+        let of_services = |path: &&PathBuf| services.iter().any(|service| is_read(path, service));
+        let written: Vec<PathBuf> = written.iter().filter(of_services).cloned().collect();
+        let is_edited = |service: &Service| written.iter().any(|path| is_read(path, service));
         let has_changed =
             |service: &Service| fingerprints.get(service.name) != before.get(service.name) || is_edited(service);
         let is_new = fingerprints != *before;
