@@ -36,6 +36,14 @@ enum Subcommands {
     },
     /// Have the running server read everything anew and reload what has changed
     Reload,
+    /// Tell an account that its mailbox is that full: for Dovecot
+    #[command(hide = true)]
+    QuotaWarning {
+        /// How full
+        percent: u8,
+        /// Its address
+        account: String,
+    },
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -69,6 +77,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Check => code(commands::check::run(environment)),
         Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),
         Subcommands::Reload => commands::reload::run().into(),
+        Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());

@@ -3,15 +3,14 @@
 pub mod address;
 pub mod entries;
 pub mod password;
-pub mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use self::entries::{Declaration, Declared, Password};
-use self::quota::Quota;
 use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
 use crate::site::Site;
+pub use crate::values::quota::Quota;
 
 /// What an account may do beyond reading its own mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +44,11 @@ impl Account {
     /// The full address.
     pub fn address(&self) -> String {
         format!("{}@{}", self.name, self.domain)
+    }
+
+    /// How much it may store on this site, where there is a limit.
+    pub fn limit(&self, site: &Site) -> Option<Quota> {
+        Some(self.quota.unwrap_or(site.quota)).filter(|quota| quota.limit().is_some())
     }
 
     /// The names under which it logs in: a short one in the primary domain, too.
@@ -98,6 +102,11 @@ impl Directory {
             accounts,
             aliases: declaration.aliases.clone(),
         })
+    }
+
+    /// Whether there is a limit for anybody.
+    pub fn has_quotas(&self, site: &Site) -> bool {
+        self.accounts.iter().any(|account| account.limit(site).is_some())
     }
 
     /// Whose mail is whose: the aliases that are declared, and those of roles for which none is.

@@ -5,6 +5,7 @@ mod decide;
 pub mod healthcheck;
 pub mod help_env;
 pub mod output;
+pub mod quota_warning;
 pub mod reload;
 pub mod render;
 pub mod run;
