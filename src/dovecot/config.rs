@@ -17,7 +17,6 @@ use crate::site::{MAILBOXES, Protocols};
 use crate::templates;
 
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each switches a part of the template")]
 struct Config<'a> {
     hostname: &'a str,
     domain: &'a str,
@@ -46,6 +45,7 @@ struct Config<'a> {
     sieve: bool,
     /// Those of the site, in their order.
     scripts: Vec<PathBuf>,
+    compiled: PathBuf,
     /// Where filters hand over what they send.
     submission: &'a str,
     /// `yes` or `no`.
@@ -86,6 +86,7 @@ impl Config<'_> {
             program: PROGRAM,
             sieve: false,
             scripts: Vec::new(),
+            compiled: sieve::compiled(),
             submission: "",
             protocols: "yes",
         }

@@ -207,6 +207,7 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     }
     if site.sieve {
         plan.directory(sieve::copies(), Owner::ROOT, 0o755);
+        plan.directory(sieve::compiled(), Owner::VMAIL, 0o700);
     }
     for script in sieve::used(settings) {
         plan.files

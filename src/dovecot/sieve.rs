@@ -1,13 +1,12 @@
 //! Sieve scripts of the site (RFC 5228), which come before each account's own: files in `/etc/mailroom/sieve.d`, in the order
-//! of their names. They are copied, and compiled when they are staged: deliveries have not the rights to keep what they compile.
+//! of their names. They are copied, and compiled when they are staged, to see whether they can be. What is compiled holds the
+//! script's path, so that the first delivery compiles once more, and keeps that.
 
 use std::path::{Path, PathBuf};
 
 use super::config_file;
 use super::settings::Settings;
-use crate::daemon::Built;
 use crate::layout::RUN_DIRECTORY;
-use crate::plan::File;
 use crate::report::{Mistake, Report};
 use crate::secrets::Secrets;
 use crate::settings::DropIn;
@@ -29,6 +28,11 @@ const SIEVEC: Program = Program {
 /// The directory of the copies.
 pub(super) fn copies() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/sieve")
+}
+
+/// Where deliveries keep what they compile.
+pub(super) fn compiled() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/sieve-compiled")
 }
 
 /// Where a script is copied to.
@@ -61,32 +65,20 @@ pub(super) fn note(settings: &Settings) -> Option<String> {
 }
 
 /// Compiles what is staged.
-pub(super) async fn compile(
-    scripts: &[PathBuf],
-    staging: &Staging,
-    processes: &Processes,
-) -> anyhow::Result<Vec<Built>> {
-    let (mut built, mut mistakes) = (Vec::new(), Vec::new());
+pub(super) async fn check(scripts: &[PathBuf], staging: &Staging, processes: &Processes) -> anyhow::Result<()> {
+    let mut mistakes = Vec::new();
     for script in scripts {
-        let source = copy(script);
-        let path = source.with_extension("svbin");
+        let staged = staging.at(&copy(script));
         let mut sievec = SIEVEC.command()?;
         sievec.arg("-c").arg(staging.at(&config_file()));
-        sievec.arg(staging.at(&source)).arg(staging.at(&path));
+        sievec.arg(&staged).arg(staged.with_extension("svbin"));
         let output = processes.output(&mut sievec, LIMIT).await?;
-        if output.exit.is_success() {
-            let bytes = std::fs::read(staging.at(&path))?;
-            let file = File {
-                bytes,
-                ..File::public(path, String::new())
-            };
-            built.push(Built { file, source });
-        } else {
+        if !output.exit.is_success() {
             mistakes.push(mistake(script, &staging.without_root(&output.stderr)));
         }
     }
     if mistakes.is_empty() {
-        Ok(built)
+        Ok(())
     } else {
         Err(Report::of(mistakes, &Secrets::default()).into())
     }

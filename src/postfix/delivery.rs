@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use super::settings::Settings;
+use crate::accounts::Account;
 use crate::daemon::Basis;
 use crate::layout::{LMTP_SOCKET, POSTFIX_TABLES, QUEUE_DIRECTORY, QUOTA_SOCKET};
 
@@ -37,8 +38,8 @@ impl Delivery {
         let limited = accounts().filter(|account| account.limit(site).is_some());
         let delivered = accounts().filter(|account| site.sieve || account.limit(site).is_some());
         Delivery {
-            delivered: delivered.map(|account| account.address()).collect(),
-            limited: limited.map(|account| account.address()).collect(),
+            delivered: delivered.map(Account::address).collect(),
+            limited: limited.map(Account::address).collect(),
         }
     }
 
