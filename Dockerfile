@@ -46,6 +46,7 @@ RUN groupadd --gid 5000 vmail && useradd --uid 5000 --gid 5000 --home-dir /var/m
         /var/lib/dpkg/*-old /var/log/* /var/spool/postfix/* /run/dovecot \
  && echo 'SYNC_CHROOT=' > /etc/default/postfix \
  && install -d /etc/dovecot/certs /var/lib/mailroom /etc/mailroom/main.cf.d /etc/mailroom/master.cf.d /etc/mailroom/dovecot.d \
+        /etc/mailroom/sieve.d \
  && ln -s /run/mailroom/dovecot/dovecot.conf /etc/dovecot/dovecot.conf \
  && ln -s /usr/local/bin/mailroom /healthcheck \
  && ln -s /usr/local/bin/mailroom /healthcheck.sh
@@ -57,7 +58,7 @@ LABEL org.opencontainers.image.title="Mailroom" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="0.1.0"
 
-EXPOSE 25 465 587 110 143 993 995
+EXPOSE 25 465 587 110 143 993 995 4190
 VOLUME ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix", "/var/lib/mailroom"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=40s --retries=3 CMD ["/healthcheck"]
 STOPSIGNAL SIGTERM

@@ -47,6 +47,14 @@ enum Subcommands {
     /// Add, remove and list domains
     #[command(subcommand)]
     Domain(Domains),
+    /// Tell an account that its mailbox is that full: for Dovecot
+    #[command(hide = true)]
+    QuotaWarning {
+        /// How full
+        percent: u8,
+        /// Its address
+        account: String,
+    },
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -83,6 +91,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Account(command) => code(commands::account::run(command, environment)),
         Subcommands::Alias(command) => code(commands::names::aliases(command, environment)),
         Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
+        Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());

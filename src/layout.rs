@@ -42,6 +42,10 @@ pub const USERS_FILE: &str = "/run/mailroom/dovecot/users";
 pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
 /// Where Postfix hands mail to Dovecot, for accounts whose delivery is Dovecot's.
 pub const LMTP_SOCKET: &str = "/var/spool/postfix/private/dovecot-lmtp";
+/// Where Postfix asks Dovecot whether a mailbox has room.
+pub const QUOTA_SOCKET: &str = "/var/spool/postfix/private/quota-status";
+/// This program, as Dovecot calls it for a warning.
+pub const PROGRAM: &str = "/usr/local/bin/mailroom";
 /// Our own lookup tables: beside the user's, which lie in the volume or wherever they are mounted.
 pub const POSTFIX_TABLES: &str = "/run/mailroom/postfix-tables";
 /// The login at the relay host.

@@ -14,6 +14,7 @@ use crate::settings::table::Variable;
 use crate::settings::{Environment, Values};
 use crate::values::kind::Kind;
 use crate::values::network::{Networks, OwnNetworks};
+use crate::values::quota::Quota;
 
 /// The typed values. Envy fills them from what the reader has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -61,6 +62,12 @@ pub struct Site {
     /// `MAILROOM_CATCH_ALL`: an account's name or address; empty for none.
     #[serde(rename = "mailroom_catch_all")]
     pub catch_all: String,
+    /// `MAILROOM_QUOTA`: how much each account may store of which nothing else is said.
+    #[serde(rename = "mailroom_quota")]
+    pub quota: Quota,
+    /// `MAILROOM_SIEVE`: mail is delivered through Sieve filters.
+    #[serde(rename = "mailroom_sieve")]
+    pub sieve: bool,
     /// `MAILROOM_STOP_TIMEOUT`.
     #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
     pub stop_timeout: Duration,
@@ -195,6 +202,10 @@ pub const MAILBOXES: &str = "MAILROOM_MAILBOXES";
 pub const ACCOUNTS: &str = "MAILROOM_ACCOUNTS";
 /// The variable that declares aliases.
 pub const ALIASES: &str = "MAILROOM_ALIASES";
+/// The variable that limits what an account may store.
+pub const QUOTA: &str = "MAILROOM_QUOTA";
+/// The variable that switches filters on.
+pub const SIEVE: &str = "MAILROOM_SIEVE";
 /// The variable that keeps all mail in one mailbox.
 pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
 
@@ -244,7 +255,7 @@ pub static VARIABLES: &[Variable] = &[
         name: ACCOUNTS,
         kind: Kind::Entries,
         default_note: "none: the test accounts",
-        help: "Accounts, as `name:password` or `name:{SCHEME}hash`, with `:admin` or `:relay` behind it for those roles; separated by blanks or line breaks. Better as `MAILROOM_ACCOUNTS_FILE`, the path of a file that holds them.",
+        help: "Accounts, as `name:password` or `name:{SCHEME}hash`, with `:admin` or `:relay` behind it for those roles and `:quota=5G` for a quota; separated by blanks or line breaks. Better as `MAILROOM_ACCOUNTS_FILE`, the path of a file that holds them.",
         secret: true,
         ..Variable::NEW
     },
@@ -321,6 +332,20 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Switch,
         default: "no",
         help: "Accept networks of public addresses in `POSTFIX_MYNETWORKS`, and restrictions, tables and lists that let strangers relay.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: QUOTA,
+        kind: Kind::Quota,
+        default: "off",
+        help: "How much each account may store; `:quota=5G` or `:quota=off` behind the password in `MAILROOM_ACCOUNTS` says it of one. Mail for a full mailbox is refused for the time being (452).",
+        ..Variable::NEW
+    },
+    Variable {
+        name: SIEVE,
+        kind: Kind::OnOff,
+        default: "off",
+        help: "`on`: Sieve filters, vacation answers among them, which mail clients manage on port 4190 (ManageSieve); those in `/etc/mailroom/sieve.d/*.sieve` come before each account's own.",
         ..Variable::NEW
     },
     Variable {

@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::known::Known;
 use super::names::Names;
-use super::quota::Quota;
 use super::records::{Record, Records, Targets};
-use super::{Role, password};
+use super::{Quota, Role, password};
 use crate::site::{MAILBOXES, Site};
 use crate::values::{domain, nearest};
 

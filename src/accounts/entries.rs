@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
 use super::names::Names;
-use super::quota::Quota;
 use super::records::Records;
-use super::{Alias, Role, password};
+use super::{Alias, Quota, Role, password};
 use crate::report::Mistake;
 use crate::secrets::HIDDEN;
 use crate::settings::Values;
@@ -297,6 +296,11 @@ fn account(entry: &str, site: &Site) -> Result<Declared, String> {
         }
     };
     let (role, quota) = role_and_quota(fields)?;
+    if quota.is_some() && !site.mailboxes {
+        return Err(format!(
+            "has a quota, and {MAILBOXES}=off leaves no mailbox: keep one of the two"
+        ));
+    }
     Ok(Declared {
         address,
         password,
@@ -429,6 +433,15 @@ mod tests {
         );
         assert!(
             said[1].contains("entry 2, b: what stands behind the password"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn quotas_need_mailboxes() {
+        let said = said(&[(MAILBOXES, "off"), (ACCOUNTS, "a:pw:quota=5G b:pw")]);
+        assert!(
+            said.len() == 1 && said[0].contains("entry 1, a: has a quota"),
             "{said:?}"
         );
     }

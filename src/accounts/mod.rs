@@ -7,7 +7,6 @@ pub mod entries;
 pub mod known;
 mod names;
 pub mod password;
-pub mod quota;
 pub mod records;
 
 use std::collections::BTreeSet;
@@ -17,10 +16,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use self::known::Known;
-use self::quota::Quota;
 use self::records::Record;
 use crate::layout::MAIL_DIRECTORY;
 use crate::site::Site;
+pub use crate::values::quota::Quota;
 
 /// What an account may do beyond reading its own mail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +92,11 @@ impl Account {
         format!("{}@{}", self.name, self.domain)
     }
 
+    /// How much it may store on this site, where there is a limit.
+    pub fn limit(&self, site: &Site) -> Option<Quota> {
+        Some(self.quota.unwrap_or(site.quota)).filter(|quota| quota.limit().is_some())
+    }
+
     /// The names under which it logs in: a short one in the primary domain, too.
     pub fn logins(&self, primary_domain: &str) -> Vec<String> {
         let short = (self.domain == primary_domain).then(|| self.name.clone());
@@ -159,6 +163,11 @@ impl Directory {
             accounts,
             aliases: aliases.filter(|alias| is_served(&alias.address)).collect(),
         })
+    }
+
+    /// Whether there is a limit for anybody.
+    pub fn has_quotas(&self, site: &Site) -> bool {
+        self.accounts.iter().any(|account| account.limit(site).is_some())
     }
 
     /// Whose mail is whose: the aliases that are declared, and those of roles for which none is.

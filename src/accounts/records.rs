@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::quota::Quota;
-use super::{Alias, Role};
+use super::{Alias, Quota, Role};
 
 /// The format that this program writes. A file of a later one is refused.
 const VERSION: u32 = 1;

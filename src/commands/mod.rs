@@ -9,6 +9,7 @@ mod live;
 pub mod names;
 pub mod output;
 mod processes;
+pub mod quota_warning;
 pub mod reload;
 pub mod render;
 pub mod run;

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 
 use super::config::template_part;
 use super::settings::unquoted;
-use super::{config_file, drop_in_copies, source_of_drop_in};
+use super::shown::settings;
+use super::{config_file, drop_in_copies, sieve, source_of_drop_in};
 use crate::daemon::{Checker, Findings, Work};
 use crate::report::{Mistake, Report};
 use crate::secrets::Secrets;
@@ -27,15 +28,24 @@ const DOVECONF: Program = Program {
 /// Most mistakes that are reported at once.
 const MOST: usize = 20;
 
-/// Checks the configuration.
+/// Checks the configuration, and compiles the site's scripts.
 #[derive(Debug)]
-pub(super) struct DovecotChecker;
+pub(super) struct DovecotChecker {
+    /// Sieve scripts of the site.
+    pub(super) scripts: Vec<PathBuf>,
+    /// Mail comes by LMTP.
+    pub(super) delivers: bool,
+}
 
 impl Checker for DovecotChecker {
     fn check<'a>(&'a self, staging: &'a Staging, processes: &'a Processes) -> Work<'a, Findings> {
         Box::pin(async move {
             include_staged(staging)?;
             let (shown, left_out) = check(staging, processes).await?;
+            if self.delivers && settings(&shown).iter().any(|setting| setting.switches_off("lmtp")) {
+                return Err(Report::of(vec![Mistake::new("protocols", "", WITHOUT_LMTP)], &Secrets::default()).into());
+            }
+            sieve::check(&self.scripts, staging, processes).await?;
             Ok(Findings {
                 built: Vec::new(),
                 left_out,
@@ -48,6 +58,9 @@ impl Checker for DovecotChecker {
         })
     }
 }
+
+const WITHOUT_LMTP: &str = "Dovecot delivers by LMTP where MAILROOM_SIEVE is on and for accounts with a quota: leave lmtp \
+    among the protocols (DOVECOT_PROTOCOLS, or a file in dovecot.d)";
 
 /// The drop-in files are checked where they are staged.
 fn include_staged(staging: &Staging) -> anyhow::Result<()> {

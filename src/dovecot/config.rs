@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, refused_file, refuses_itself, state_directory, unknown_file, users};
+use super::{drop_in, refused_file, refuses_itself, sieve, state_directory, unknown_file, users};
 use crate::accounts::password;
 use crate::daemon::Basis;
-use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
+use crate::layout::{
+    AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, PROGRAM, QUOTA_SOCKET, USERS_FILE, VMAIL_UID,
+};
 use crate::settings::{DropIn, Values};
 use crate::site::{MAILBOXES, Protocols};
 use crate::templates;
@@ -34,12 +36,27 @@ struct Config<'a> {
     lmtp_socket: &'a str,
     delimiter: String,
     mailboxes: bool,
+    /// An account has a quota.
+    quotas: bool,
+    /// How far the last message may go over it, in bytes.
+    grace: u64,
+    quota_socket: &'a str,
+    program: &'a str,
+    sieve: bool,
+    /// Those of the site, in their order.
+    scripts: Vec<PathBuf>,
+    compiled: PathBuf,
+    /// Where filters hand over what they send.
+    submission: &'a str,
     /// `yes` or `no`.
     protocols: &'a str,
 }
 
 /// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
 const AUTH_MEMORY: u32 = password::MOST_MEMORY + 256;
+
+/// More than any message has.
+const NO_LIMIT: u64 = 1 << 40;
 
 impl Config<'_> {
     /// What is the same everywhere.
@@ -63,6 +80,14 @@ impl Config<'_> {
             lmtp_socket: LMTP_SOCKET,
             delimiter: String::new(),
             mailboxes: true,
+            quotas: false,
+            grace: 0,
+            quota_socket: QUOTA_SOCKET,
+            program: PROGRAM,
+            sieve: false,
+            scripts: Vec::new(),
+            compiled: sieve::compiled(),
+            submission: "",
             protocols: "yes",
         }
     }
@@ -139,6 +164,21 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
         certificate,
         key,
         delimiter: delimiter(&site.recipient_delimiter),
+        quotas: basis.directory.has_quotas(site),
+        grace: match site.message_size_limit {
+            0 => NO_LIMIT,
+            limit => limit,
+        },
+        sieve: site.sieve,
+        scripts: settings
+            .scripts
+            .iter()
+            .map(|script| sieve::copy(&script.path))
+            .collect(),
+        submission: match site.protocols {
+            Protocols::Ipv6 => "[::1]:25",
+            Protocols::Ipv4 | Protocols::All => "127.0.0.1:25",
+        },
         ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {

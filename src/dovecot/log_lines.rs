@@ -18,7 +18,7 @@ pub const LOG_LINES: LogLines = LogLines {
 /// `imap-login: Login aborted: … (no_auth_attempts): user=<>, rip=127.0.0.9, lip=…`. The first user is the
 /// real one, and it is empty, so nothing before `rip=` is the client's own text.
 fn is_probe(message: &str, address: &str) -> bool {
-    let login = ["imap-login: ", "pop3-login: "]
+    let login = ["imap-login: ", "pop3-login: ", "managesieve-login: "]
         .iter()
         .any(|opening| message.starts_with(opening));
     let client = message.split_once("user=<").map_or("", |(_, client)| client);
@@ -86,6 +86,7 @@ mod tests {
     fn probe_lines() {
         for text in [
             "dovecot: imap-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=127.0.0.9, lip=127.0.0.1, session=<x>",
+            "dovecot: managesieve-login: Login aborted: Logged out (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=127.0.0.9, lip=127.0.0.1, session=<x>",
             "dovecot: pop3-login: Disconnected: Aborted login (no auth attempts in 0 secs): user=<>, rip=127.0.0.9, lip=1, x",
         ] {
             assert!(is_probe(text), "{text}");

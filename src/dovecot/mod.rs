@@ -13,6 +13,7 @@ mod relay_only;
 mod service;
 mod settings;
 mod shown;
+mod sieve;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -118,15 +119,16 @@ pub(crate) fn grammar() -> Box<dyn Grammar> {
 
 impl Configured for Settings {
     fn examine(&mut self, site: &Site, _: &Values) -> anyhow::Result<Vec<Mistake>> {
+        self.sieve = site.sieve;
         if site.mailboxes {
-            return Ok(Vec::new());
+            return Ok(sieve::wrong_names(self));
         }
         self.unused = relay_only::unused(self);
         Ok(relay_only::wrong(self))
     }
 
     fn count(&self) -> usize {
-        self.given.len() + self.files.iter().map(|file| settings::count(&file.text)).sum::<usize>()
+        self.given.len() + self.scripts.len() + self.files.iter().map(|file| settings::count(&file.text)).sum::<usize>()
     }
 
     fn settings(&self) -> Vec<Set> {
@@ -143,7 +145,8 @@ impl Configured for Settings {
                 setting.variable
             )
         };
-        commented.map(note).chain(relay_only::note(&self.unused)).collect()
+        let of_relay = relay_only::note(&self.unused);
+        commented.map(note).chain(of_relay).chain(sieve::note(self)).collect()
     }
 
     /// Dovecot does not open or close listeners for a reload; Postfix says so for both.
@@ -157,7 +160,10 @@ impl Configured for Settings {
             account_files: Some(Box::new(PasswdFiles::of(basis))),
             service: Some(service::service(basis.environment)),
             probes: probes::all(basis.site, basis.facts),
-            checker: Box::new(DovecotChecker),
+            checker: Box::new(DovecotChecker {
+                scripts: sieve::used(self).map(|script| script.path.clone()).collect(),
+                delivers: basis.site.sieve || basis.directory.has_quotas(basis.site),
+            }),
         })
     }
 }
@@ -174,7 +180,9 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
         mailboxes(&mut plan, &site.domain, &directory.accounts);
     }
     if refuses_itself(basis) {
-        let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
+        let protocols = ["imap", "pop3"].into_iter().chain(site.sieve.then_some("sieve"));
+        let refused = protocols.map(|protocol| format!("{protocol}-secured-itself:\n"));
+        let refused = std::iter::once(TABLE_HEADER.to_owned()).chain(refused).collect();
         plan.files.push(File::public(refused_file(), refused));
     }
     for file in [config_file(), PathBuf::from(LINK_TO_CONFIG)] {
@@ -182,6 +190,14 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     }
     for file in &settings.files {
         plan.files.push(File::public(drop_in(&file.path), file.text.clone()));
+    }
+    if site.sieve {
+        plan.directory(sieve::copies(), Owner::ROOT, 0o755);
+        plan.directory(sieve::compiled(), Owner::VMAIL, 0o700);
+    }
+    for script in sieve::used(settings) {
+        plan.files
+            .push(File::public(sieve::copy(&script.path), script.text.clone()));
     }
     plan.files
         .push(File::public(config_file(), config::render(settings, basis)?));

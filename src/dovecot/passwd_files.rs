@@ -41,7 +41,7 @@ pub(super) struct PasswdFiles(Vec<File>);
 impl PasswdFiles {
     pub(super) fn of(basis: &Basis) -> PasswdFiles {
         let accounts = &basis.directory.accounts;
-        let users = users::users(&basis.site.domain, basis.trust, accounts);
+        let users = users::users(basis.site, basis.trust, accounts);
         let files = [
             (PathBuf::from(USERS_FILE), users),
             (unknown_file(), users::unknown(accounts)),

@@ -22,11 +22,12 @@ const fn listener(protocol: &'static str, name: &'static str, port: u16) -> List
 }
 
 /// Dovecot's own names for them.
-const LISTENERS: [Listener; 4] = [
+const LISTENERS: [Listener; 5] = [
     listener("pop3", "pop3", 110),
     listener("imap", "imap", 143),
     listener("imap", "imaps", 993),
     listener("pop3", "pop3s", 995),
+    listener("sieve", "sieve", 4190),
 ];
 
 /// All probes, whatever the settings close.
@@ -40,6 +41,8 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
     let greeting = |listener: &Listener| {
         let (greeting, goodbye) = match listener.protocol {
             "imap" => ("* OK", "a LOGOUT"),
+            // Its capabilities (RFC 5804).
+            "sieve" => ("\"IMPLEMENTATION\"", "LOGOUT"),
             _ => ("+OK", "QUIT"),
         };
         Named {
@@ -62,7 +65,8 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
             greeting: Some("VERSION\t".to_owned()),
         },
     };
-    let served = LISTENERS.iter().filter(|_| site.mailboxes);
+    let is_served = |listener: &&Listener| site.mailboxes && (site.sieve || listener.protocol != "sieve");
+    let served = LISTENERS.iter().filter(is_served);
     served.map(greeting).chain([logins]).chain(inner()).collect()
 }
 
@@ -124,7 +128,10 @@ mod tests {
     #[test]
     fn closed_ports_are_known() {
         assert_eq!(closed_ports("protocols {\n  imap = yes\n  pop3 = no\n}\n"), [110, 995]);
-        assert_eq!(closed_ports("protocols = pop3 lmtp\nssl = no\n"), [143, 993, 993, 995]);
+        assert_eq!(
+            closed_ports("protocols = pop3 lmtp\nssl = no\n"),
+            [143, 993, 4190, 993, 995]
+        );
         let ports = "service pop3-login {\n  inet_listener pop3 {\n    port = 0\n  }\n  inet_listener pop3s {\n    port = 995\n  }\n}\n";
         assert_eq!(closed_ports(ports), [110]);
         assert!(without_tls("ssl = no\n").is_some_and(|said| said.contains("993 and 995")));

@@ -2,7 +2,7 @@
 //! Files in `dovecot.d` hold settings as dovecot.conf does, and come last.
 
 use super::config::Written;
-use super::{lists, old_names};
+use super::{lists, old_names, sieve};
 use crate::daemon::{Configured, Grammar};
 use crate::report::Mistake;
 use crate::secrets;
@@ -22,6 +22,10 @@ pub struct Settings {
     pub given: Vec<DovecotSetting>,
     /// Files of settings.
     pub files: Vec<DropIn>,
+    /// Sieve scripts of the site.
+    pub scripts: Vec<DropIn>,
+    /// Whether they are used.
+    pub sieve: bool,
     /// Variables that have no effect in a relay alone.
     pub unused: Vec<String>,
 }
@@ -45,7 +49,7 @@ impl Names for Shapes {
     }
 
     fn drop_in_directories(&self) -> &'static [&'static str] {
-        &[DROP_IN_DIRECTORY]
+        &[DROP_IN_DIRECTORY, sieve::DIRECTORY]
     }
 
     fn lines(&self, _: &str, _: &DropIn) -> Vec<Result<Line, Mistake>> {
@@ -86,6 +90,7 @@ fn settings(reader: &mut Reader) -> Settings {
         }
         settings.files.push(without_written(file, &written));
     }
+    settings.scripts = reader.files(sieve::DIRECTORY).to_vec();
     settings
 }
 

@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use crate::accounts::{Account, password};
 use crate::layout::VMAIL_UID;
 use crate::plan::TABLE_HEADER;
+use crate::site::Site;
 use crate::trust::Trust;
 
 /// `address:hash:uid:gid:gecos:home:shell:extra fields`. `local` in allow_nets stands for logins without an address,
 /// such as those of `doveadm auth test`.
-pub(super) fn users(domain: &str, trust: &Trust, accounts: &[Account]) -> String {
+pub(super) fn users(site: &Site, trust: &Trust, accounts: &[Account]) -> String {
     let networks: Vec<String> = trust.cidrs().iter().map(ToString::to_string).collect();
     let line = |account: &Account| {
-        let (address, hash, home) = (key(&account.address()), &account.hash, account.home(domain));
-        let extra = if account.trusted_networks_only {
-            format!("allow_nets={},local", networks.join(","))
-        } else {
-            String::new()
-        };
+        let (address, hash, home) = (key(&account.address()), &account.hash, account.home(&site.domain));
+        let networks = account
+            .trusted_networks_only
+            .then(|| format!("allow_nets={},local", networks.join(",")));
+        let quota = account.limit(site);
+        let quota = quota.map(|quota| format!("userdb_quota_storage_size={quota}"));
+        let extra = networks.into_iter().chain(quota).collect::<Vec<_>>().join(" ");
         format!(
             "{address}:{hash}:{VMAIL_UID}:{VMAIL_UID}::{}::{extra}\n",
             home.display()

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::main_cf::Given;
-use super::master_settings::Change;
 use super::settings::Settings;
 use super::user_tables::{UserFiles, references};
 use crate::layout::POSTFIX_TABLES;
@@ -20,9 +19,8 @@ const KEYED: [&str; 5] = ["lmdb", "hash", "btree", "cdb", "texthash"];
 
 /// Adds what the maps of the user's own leave out.
 pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) {
-    if let Some(given) = settings.parameters.get_mut(MAPS) {
+    if let Some(given) = settings.parameters.get(MAPS) {
         let (variable, domains) = (given.variable.clone(), domains(&given.value, files, site));
-        with_ours(&mut given.value, site);
         if !domains.is_empty() {
             settings.parameters.entry(DOMAINS.to_owned()).or_insert(Given {
                 variable,
@@ -31,19 +29,7 @@ pub(super) fn complete(settings: &mut Settings, files: &UserFiles, site: &Site) 
             });
         }
     }
-    for setting in &mut settings.master {
-        if let Change::Option(name, value) = &mut setting.change
-            && name == MAPS
-        {
-            with_ours(value, site);
-        }
-    }
-    let services = settings.services.iter_mut();
-    for (name, value) in services.flat_map(|service| &mut service.options) {
-        if name == MAPS {
-            with_ours(value, site);
-        }
-    }
+    settings.change_all(MAPS, |value| with_ours(value, site));
 }
 
 /// Ours come behind the user's.

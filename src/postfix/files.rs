@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::delivery::{self, Delivery};
 use super::main_cf::Given;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, MasterSetting, applied};
@@ -54,6 +55,7 @@ pub(super) fn plan(
     files: &UserFiles,
     services: &[Service],
     mailboxes: Option<Given>,
+    delivery: &Delivery,
     basis: &Basis,
 ) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
@@ -79,7 +81,7 @@ pub(super) fn plan(
     ));
     plan.files.push(File::public(
         main_cf_file(),
-        without_unused(&main_cf_text(settings, mailboxes, basis)?, services, settings),
+        without_unused(&main_cf_text(settings, mailboxes, delivery, basis)?, services, settings),
     ));
     for file in [main_cf_file(), master_cf_file()] {
         let drop_ins = drop_ins_of(&file);
@@ -153,6 +155,16 @@ struct MainCf<'a> {
     one_copy: bool,
     extensions: bool,
     host_lookup: &'a str,
+    transport_maps: Option<String>,
+    quota: Option<QuotaQuestion>,
+}
+
+/// Whether a mailbox has room.
+#[derive(Serialize)]
+struct QuotaQuestion {
+    class: &'static str,
+    policy: String,
+    question: String,
 }
 
 /// Whether a parameter that Mailroom decides would be given what it has anyway.
@@ -218,7 +230,12 @@ pub(super) fn mailbox_domains(site: &Site) -> String {
 }
 
 /// The whole of main.cf.
-fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) -> anyhow::Result<String> {
+fn main_cf_text(
+    settings: &Settings,
+    mailboxes: Option<Given>,
+    delivery: &Delivery,
+    basis: &Basis,
+) -> anyhow::Result<String> {
     let (site, trust) = (basis.site, basis.trust);
     let (certificate, key) = basis.facts.certificate.paths();
     let values = MainCf {
@@ -243,6 +260,12 @@ fn main_cf_text(settings: &Settings, mailboxes: Option<Given>, basis: &Basis) ->
         one_copy: !basis.directory.aliases.is_empty() && site.catch_all().is_none(),
         extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
+        transport_maps: (!delivery.delivered.is_empty()).then(delivery::transport_maps),
+        quota: (!delivery.limited.is_empty()).then(|| QuotaQuestion {
+            class: delivery::CLASS,
+            policy: delivery::policy(),
+            question: delivery::question(),
+        }),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;
     let mut parameters = settings.parameters.clone();

@@ -8,6 +8,7 @@ mod check;
 mod checks;
 mod client_certificates;
 mod credentials;
+mod delivery;
 mod destinations;
 mod drop_ins;
 mod files;
@@ -49,6 +50,7 @@ use std::path::Path;
 
 use self::catch_all::CatchAll;
 use self::check::PostfixChecker;
+use self::delivery::Delivery;
 use self::destinations::Unresolved;
 use self::grammar::Known;
 use self::parameters::Parameters;
@@ -64,7 +66,7 @@ use crate::probes::Probe;
 use crate::report::Mistake;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values, gather::DROP_INS};
-use crate::site::Site;
+use crate::site::{SIEVE, Site};
 use crate::system::processes::Processes;
 use crate::values::kind::Kind;
 
@@ -235,7 +237,13 @@ impl Configured for Configuration {
              works for root alone and waits for ever for all others, who can use SMTP on localhost"
                 .to_owned()
         });
-        space.into_iter().chain(setgid).collect()
+        let closed = site.sieve && probes::is_off(&self.settings, "smtp");
+        let closed = closed.then(|| {
+            format!(
+                "Warning: {SIEVE}=on: what filters send (redirect, vacation) goes to port 25 on localhost, which is off"
+            )
+        });
+        space.into_iter().chain(setgid).chain(closed).collect()
     }
 
     /// master(8) does not close or open listeners for a reload.
@@ -250,10 +258,12 @@ impl Configured for Configuration {
     }
 
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
-        let services = files::services(&self.settings, basis.site)?;
+        let delivery = Delivery::of(basis);
+        let settings = delivery.beside(&self.settings);
+        let services = files::services(&settings, basis.site)?;
         let mailboxes = self.catch_all.as_ref();
         let mailboxes = mailboxes.and_then(|kept| kept.mailbox_maps(&basis.directory.accounts, &basis.site.domain));
-        let plan = files::plan(&self.settings, &self.files, &services, mailboxes, basis)?;
+        let plan = files::plan(&settings, &self.files, &services, mailboxes, &delivery, basis)?;
         let greetings = probes::greetings(&self.settings, &services, basis.site, basis.facts);
         let mut probes: Vec<Named> = greetings
             .into_iter()
@@ -275,7 +285,7 @@ impl Configured for Configuration {
                 relay_login::logins(&self.settings),
                 Unresolved::of(&self.settings, basis.facts),
             )),
-            account_files: Some(Box::new(Tables::of(basis))),
+            account_files: Some(Box::new(Tables::of(basis, &delivery))),
             plan,
             probes,
         })

@@ -114,7 +114,7 @@ fn address(settings: &Settings) -> Option<IpAddr> {
     addresses.first().copied().filter(|_| !other)
 }
 
-fn is_off(settings: &Settings, name: &str) -> bool {
+pub(super) fn is_off(settings: &Settings, name: &str) -> bool {
     settings
         .master
         .iter()

@@ -125,6 +125,24 @@ impl Settings {
         parameters.chain(options).chain(of_files)
     }
 
+    /// Changes a parameter's value wherever it is set: in main.cf, and by `-o` for services of ours and of the user's own.
+    pub(super) fn change_all(&mut self, parameter: &str, change: impl Fn(&mut String)) {
+        if let Some(given) = self.parameters.get_mut(parameter) {
+            change(&mut given.value);
+        }
+        for setting in &mut self.master {
+            if let Change::Option(name, value) = &mut setting.change
+                && name == parameter
+            {
+                change(value);
+            }
+        }
+        let options = self.services.iter_mut().flat_map(|service| &mut service.options);
+        for (_, value) in options.filter(|(name, _)| name == parameter) {
+            change(value);
+        }
+    }
+
     /// Reads all that is Postfix's. `known` is what the installed Postfix knows.
     pub fn read(known: Parameters, reader: &mut Reader) -> Settings {
         let mut settings = Settings {

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 
 use super::check::POSTMAP;
+use super::delivery::Delivery;
 
 use crate::accounts::{Account, Alias, Directory, Role};
 use crate::daemon::{AccountFiles, Basis, Work};
@@ -26,7 +27,7 @@ use crate::system::processes::{Exit, Processes};
 pub(super) struct Tables(Vec<File>);
 
 impl Tables {
-    pub(super) fn of(basis: &Basis) -> Tables {
+    pub(super) fn of(basis: &Basis, delivery: &Delivery) -> Tables {
         let directory = basis.directory;
         let table = |name: &str, entries: &[(String, String)]| {
             File::public(Path::new(POSTFIX_TABLES).join(name), plan::source(entries))
@@ -35,6 +36,12 @@ impl Tables {
         if basis.site.mailboxes {
             tables.push(table("vmailbox", &mailboxes(&basis.site.domain, &directory.accounts)));
             tables.push(table("virtual", &aliases(directory)));
+        }
+        if !delivery.delivered.is_empty() {
+            tables.push(table("transport", &delivery.transports()));
+        }
+        if !delivery.limited.is_empty() {
+            tables.push(table("quota", &delivery.questions()));
         }
         Tables(tables)
     }

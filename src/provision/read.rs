@@ -15,7 +15,7 @@ use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::{CATCH_ALL, MAILBOXES, Protocols, Site};
+use crate::site::{CATCH_ALL, MAILBOXES, Protocols, QUOTA, SIEVE, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
@@ -122,6 +122,7 @@ fn examined(
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
     let (declaration, wrong) = entries::read(&values, &site, &kept.live);
+    objections.extend(without_mailboxes(&site, &values));
     objections.extend(wrong_catch_all(&site, &values, &declaration, &kept.live));
     // A file may be mended while the server runs. A first start has no good state of it.
     let is_tolerated = |wrong: &Wrong| wrong.is_in_file && kept.declared.is_some();
@@ -180,6 +181,21 @@ fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<M
     );
     let origin = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.origin.clone());
     Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
+}
+
+/// What is about mailboxes where there are none.
+fn without_mailboxes(site: &Site, values: &Values) -> Vec<Mistake> {
+    let asked = [
+        (QUOTA, "limits mailboxes", site.quota.limit().is_some()),
+        (SIEVE, "filters mail into mailboxes", site.sieve),
+    ];
+    let asked = asked.into_iter().filter(|(.., is_on)| *is_on && !site.mailboxes);
+    let wrong = |(name, what, _): (&str, &str, bool)| {
+        let entry = values.entry(name)?;
+        let reason = format!("{what}, and {MAILBOXES}=off leaves none: keep one of the two");
+        Some(Mistake::new(&entry.origin, &entry.raw, reason))
+    };
+    asked.filter_map(wrong).collect()
 }
 
 /// Without that mailbox all mail would bounce.
@@ -265,6 +281,16 @@ pub(crate) mod tests {
                 live: Records::default(),
             },
             ..read
+        }
+    }
+
+    #[test]
+    fn what_needs_mailboxes() {
+        for name in [QUOTA, SIEVE] {
+            let value = if name == QUOTA { "5G" } else { "on" };
+            let (_, mistakes) = read_all(&[(MAILBOXES, "off"), (name, value)]);
+            assert!(mistakes.len() == 1 && mistakes[0].variable == name, "{mistakes:?}");
+            read(&[(MAILBOXES, "off"), (name, "off")]);
         }
     }
 

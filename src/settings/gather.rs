@@ -13,6 +13,8 @@ use crate::values::{text, words};
 
 /// Where drop-in files lie, in one directory for each kind of them.
 pub const DROP_INS: &str = "/etc/mailroom";
+/// What the names of drop-in files end with.
+const ENDINGS: [&str; 3] = ["cf", "conf", "sieve"];
 /// Bytes of the largest file that is read.
 const LARGEST: u64 = 1024 * 1024;
 /// The same of a file with many entries, such as accounts.
@@ -171,7 +173,10 @@ impl Gathered {
         let mut found = Vec::new();
         for path in paths {
             // An editor's 10.cf~ would come after 10.cf, and win.
-            if !path.extension().is_some_and(|of| of == "cf" || of == "conf") {
+            if !path
+                .extension()
+                .is_some_and(|of| ENDINGS.iter().any(|ending| of == *ending))
+            {
                 self.skipped.push(path);
                 continue;
             }

@@ -397,8 +397,12 @@ impl Reader {
         let is_debugged = self.values.entry("MAILROOM_LOG_LEVEL");
         let is_debugged = is_debugged.is_some_and(|level| ["debug", "trace"].contains(&level.canonical.as_str()));
         let skipped = self.gathered.skipped.iter();
-        let skipped =
-            skipped.map(|path| format!("Not read: {}, whose name ends in neither .cf nor .conf", path.display()));
+        let skipped = skipped.map(|path| {
+            format!(
+                "Not read: {}, whose name ends in none of .cf, .conf and .sieve",
+                path.display()
+            )
+        });
         Checked {
             notes: ignored
                 .filter(|_| is_debugged)

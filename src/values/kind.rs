@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::network::{self, OwnNetworks};
+use super::quota::Quota;
 use super::{domain, relay_host, words};
 
 /// The type of a variable's value.
@@ -35,6 +36,8 @@ pub enum Kind {
         /// What is counted, for the error text.
         unit: &'static str,
     },
+    /// How much may be stored: `500M`, `5G`, or `off`.
+    Quota,
     /// A relay host: `[host]`, `[host]:port`, `domain`, `domain:port`, or empty.
     RelayHost,
     /// Whole seconds, with or without a unit (`90`, `90s`, `2m`), within these bounds.
@@ -82,6 +85,7 @@ impl Kind {
             Kind::OnOff => on_or_off(text).map(|on| on.to_string()),
             Kind::OneOf(words) => one_of(words, text),
             Kind::Number { unit } => number(unit, text).map(|number| number.to_string()),
+            Kind::Quota => text.parse::<Quota>().map(|quota| quota.to_string()),
             Kind::RelayHost => relay_host(text),
             Kind::Seconds { min, max } => seconds(min, max, text).map(|seconds| seconds.to_string()),
             Kind::Switch => switch(text).map(|switch| switch.to_string()),
@@ -110,6 +114,7 @@ impl Kind {
                 .collect::<Vec<_>>()
                 .join(" "),
             Kind::Integer | Kind::Number { .. } => "a whole number".to_owned(),
+            Kind::Quota => "`500M`, `5G` (K, M, G, T), or `off`".to_owned(),
             Kind::RelayHost => "`[host]:port` or `domain`".to_owned(),
             Kind::Seconds { min, max } => format!("`{min}s` to `{max}s` (or `90`, `2m`, `1h`)"),
             Kind::Text => "text".to_owned(),

@@ -3,6 +3,7 @@
 pub mod domain;
 pub mod kind;
 pub mod network;
+pub mod quota;
 pub mod relay_host;
 pub mod text;
 pub mod words;

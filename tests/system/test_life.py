@@ -156,8 +156,9 @@ volumes:
         docker(*compose, "up", "-d", "--no-build")
         server = Container(project, project).wait_until_healthy()
         ports = server.inspect()["NetworkSettings"]["Ports"]
-        assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995])
-        assert {binding["HostIp"] for bindings in ports.values() for binding in bindings} == {"127.0.0.1"}
+        assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995, 4190])
+        assert not ports["4190/tcp"], "it is for filters, which are off"
+        assert {binding["HostIp"] for bindings in ports.values() for binding in bindings or []} == {"127.0.0.1"}
         assert "MAILROOM_TRUST_GATEWAY=yes" in server.inspect()["Config"]["Env"]
         assert "the docker gateway, from which strangers may arrive" not in server.logs()
     finally:

@@ -145,6 +145,8 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
             ("POSTFIX_RELAYHOST", "[smtp.example.net]:587"),
         ],
     ),
+    ("13_quota", &[("MAILROOM_QUOTA", "5G")]),
+    ("14_sieve", &[("MAILROOM_SIEVE", "on")]),
 ];
 
 #[test]

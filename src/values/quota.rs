@@ -23,7 +23,6 @@ impl Quota {
     pub const UNLIMITED: Quota = Quota { bytes: 0 };
 
     /// The limit in bytes; `None` where there is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "Dovecot's users file will ask"))]
     pub fn limit(self) -> Option<u64> {
         (self.bytes > 0).then_some(self.bytes)
     }

@@ -1,0 +1,171 @@
+//! Whose mail Dovecot delivers, by LMTP: that of accounts with a quota, and everybody's where filters are on. All other mail is
+//! written straight into the Maildir by virtual(8), which knows neither.
+//!
+//! Whether a mailbox has room is asked at RCPT, by a class of restrictions of our own (RESTRICTION_CLASS_README), and of
+//! accounts with a quota alone. A question that is not answered lets mail in. It is asked for the recipient as the client
+//! names it: mail for an alias of a full mailbox waits in the queue.
+//!
+//! Routes and restrictions of the user's own stay. Ours come behind the routes, though one for an address comes before one for
+//! a domain (transport(5)), and before the restrictions, of which the first that permits would end the list.
+
+use std::path::Path;
+
+use super::settings::Settings;
+use crate::accounts::Account;
+use crate::daemon::Basis;
+use crate::layout::{LMTP_SOCKET, POSTFIX_TABLES, QUEUE_DIRECTORY, QUOTA_SOCKET};
+
+/// The class of restrictions.
+pub(super) const CLASS: &str = "mailroom_quota";
+
+/// What Dovecot does for accounts, by their addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Delivery {
+    /// Those whose mail it delivers.
+    pub(super) delivered: Vec<String>,
+    /// Those whose mailboxes have a limit.
+    pub(super) limited: Vec<String>,
+}
+
+impl Delivery {
+    /// Where all mail is kept in one mailbox, virtual(8) delivers it.
+    pub(super) fn of(basis: &Basis) -> Delivery {
+        let site = basis.site;
+        if !site.mailboxes || site.catch_all().is_some() {
+            return Delivery::default();
+        }
+        let accounts = || basis.directory.accounts.iter();
+        let limited = accounts().filter(|account| account.limit(site).is_some());
+        let delivered = accounts().filter(|account| site.sieve || account.limit(site).is_some());
+        Delivery {
+            delivered: delivered.map(Account::address).collect(),
+            limited: limited.map(Account::address).collect(),
+        }
+    }
+
+    /// The settings of the user's own, with ours beside them.
+    pub(super) fn beside(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        if !self.delivered.is_empty() {
+            settings.change_all("transport_maps", |value| behind(value, &transport_maps()));
+        }
+        if !self.limited.is_empty() {
+            settings.change_all("smtpd_restriction_classes", |value| behind(value, CLASS));
+            settings.change_all("smtpd_recipient_restrictions", |value| before(value, &question()));
+        }
+        settings
+    }
+
+    /// `transport_maps`: account and transport.
+    pub(super) fn transports(&self) -> Vec<(String, String)> {
+        let lmtp = format!("lmtp:unix:{}", in_queue(LMTP_SOCKET));
+        self.delivered
+            .iter()
+            .map(|address| (address.clone(), lmtp.clone()))
+            .collect()
+    }
+
+    /// Account and class of restrictions.
+    pub(super) fn questions(&self) -> Vec<(String, String)> {
+        self.limited
+            .iter()
+            .map(|address| (address.clone(), CLASS.to_owned()))
+            .collect()
+    }
+}
+
+/// The table of transports.
+pub(super) fn transport_maps() -> String {
+    format!("lmdb:{POSTFIX_TABLES}/transport")
+}
+
+/// What `smtpd_recipient_restrictions` begins with.
+pub(super) fn question() -> String {
+    format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota")
+}
+
+/// What the class holds: a mailbox that is not told of is taken to have room.
+pub(super) fn policy() -> String {
+    format!(
+        "check_policy_service {{ unix:{}, default_action=DUNNO, timeout=10s }}",
+        in_queue(QUOTA_SOCKET)
+    )
+}
+
+/// As Postfix names a socket.
+fn in_queue(socket: &str) -> String {
+    let socket = Path::new(socket);
+    socket
+        .strip_prefix(QUEUE_DIRECTORY)
+        .unwrap_or(socket)
+        .display()
+        .to_string()
+}
+
+fn behind(value: &mut String, ours: &str) {
+    if !value.is_empty() {
+        value.push_str(", ");
+    }
+    value.push_str(ours);
+}
+
+fn before(value: &mut String, ours: &str) {
+    let theirs = std::mem::replace(value, ours.to_owned());
+    if !theirs.is_empty() {
+        value.push_str(", ");
+        value.push_str(&theirs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{environment, read_with, sources};
+    use super::*;
+    use crate::postfix::parameters::Parameters;
+
+    fn beside(pairs: &[(&str, &str)]) -> Settings {
+        let known = "transport_maps =\nsmtpd_recipient_restrictions =\nsmtpd_restriction_classes =\n";
+        let settings = read_with(sources(environment(pairs)), Parameters::parse(known, "inline\n"));
+        let one = || vec!["a@b.test".to_owned()];
+        let delivery = Delivery {
+            delivered: one(),
+            limited: one(),
+        };
+        delivery.beside(&settings.unwrap().postfix)
+    }
+
+    #[test]
+    fn what_the_user_sets_stays() {
+        let settings = beside(&[
+            ("POSTFIX_TRANSPORT_MAPS", "inline:{ a.test=smtp:[b.test] }"),
+            ("POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS", "permit_mynetworks, reject"),
+            (
+                "MAILROOM_MASTER_SMTP_INET_SMTPD_RECIPIENT_RESTRICTIONS",
+                "reject_unauth_destination",
+            ),
+        ]);
+        let value = |name: &str| settings.parameters[name].value.as_str();
+        let (table, question) = (transport_maps(), question());
+        assert_eq!(
+            value("transport_maps"),
+            format!("inline:{{ a.test=smtp:[b.test] }}, {table}")
+        );
+        let restrictions = "smtpd_recipient_restrictions";
+        assert_eq!(value(restrictions), format!("{question}, permit_mynetworks, reject"));
+        let mut options = settings
+            .all_set()
+            .filter(|setting| setting.origin.starts_with("MAILROOM_MASTER_"));
+        let option = options.next().unwrap();
+        assert_eq!(option.value, format!("{question}, reject_unauth_destination"));
+    }
+
+    #[test]
+    fn what_is_not_set_is_the_templates() {
+        let settings = beside(&[]);
+        assert!(!settings.parameters.contains_key("transport_maps"));
+        assert_eq!(
+            policy(),
+            "check_policy_service { unix:private/quota-status, default_action=DUNNO, timeout=10s }"
+        );
+    }
+}
