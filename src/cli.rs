@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::commands::output::{complain, print};
+use crate::policyd;
 use crate::settings::Environment;
 
 /// Environment variables in, a running mail server out.
@@ -36,6 +37,9 @@ enum Subcommands {
     },
     /// Have the running server read everything anew and reload what has changed
     Reload,
+    /// Limit logins and submissions: a part of the running server
+    #[command(hide = true)]
+    Policyd,
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -70,6 +74,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),
         Subcommands::Reload => commands::reload::run().into(),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
+        Subcommands::Policyd => code(policyd::run().map(|()| 0)),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());
             ExitCode::SUCCESS

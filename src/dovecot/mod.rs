@@ -74,6 +74,11 @@ fn unknown_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/unknown")
 }
 
+/// Where it asks about logins, for root alone.
+fn login_policy_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/login_policy.conf")
+}
+
 fn drop_in_copies() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/conf.d")
 }
@@ -190,6 +195,12 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     if refuses_itself(basis) {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));
+    }
+    if site.limits_logins() {
+        plan.files.push(File {
+            mode: 0o600,
+            ..File::public(login_policy_file(), config::login_policy(basis.facts))
+        });
     }
     for file in [config_file(), PathBuf::from(LINK_TO_CONFIG)] {
         plan.drop_ins.push((file, Path::new(DROP_INS).join(DROP_IN_DIRECTORY)));

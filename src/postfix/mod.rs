@@ -35,6 +35,7 @@ mod rules;
 mod sender_check;
 mod service;
 mod settings;
+mod submission_rate;
 mod tables;
 mod trace;
 mod user_tables;

@@ -197,7 +197,11 @@ pub(crate) mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let grammars = vec![crate::postfix::grammar(PARAMETERS, ""), crate::dovecot::grammar()];
+        let grammars = vec![
+            crate::policyd::grammar(),
+            crate::postfix::grammar(PARAMETERS, ""),
+            crate::dovecot::grammar(),
+        ];
         let table = daemon::table(DAEMONS);
         let gathered = gather(&environment, &table, &names(&grammars));
         let (configured, checked) = settings(table, gathered, grammars);
