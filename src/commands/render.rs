@@ -10,7 +10,7 @@ use similar::TextDiff;
 
 use super::decide;
 use super::output::print;
-use crate::layout::{LOGIN_POLICY_SECRET, RELAY_LOGIN, USERS_FILE};
+use crate::layout::{RELAY_LOGIN, USERS_FILE};
 use crate::plan::File;
 use crate::secrets::{HIDDEN, Secrets};
 use crate::settings::Environment;
@@ -78,9 +78,6 @@ fn difference(file: &File, old: &[u8], mode: Option<u32>) -> String {
 
 /// Without secrets, and without the hashes of passwords.
 fn shown(path: &Path, text: &str, secrets: &Secrets) -> String {
-    if path == Path::new(LOGIN_POLICY_SECRET) {
-        return HIDDEN.to_owned();
-    }
     if path == Path::new(RELAY_LOGIN) {
         let line = |line: &str| match line
             .split_once(' ')

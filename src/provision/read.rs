@@ -84,10 +84,11 @@ fn examined(
 ) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let Checked {
         values,
-        secrets,
+        mut secrets,
         mut notes,
         mut mistakes,
     } = checked;
+    secrets.add_value(&facts.login_policy_secret);
     let mut site = Site::of(&values)?;
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
