@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::routing::get;
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ use super::syslog;
 /// A request is a few hundred bytes.
 const LARGEST_REQUEST: usize = 16 << 10;
 /// The header in which Dovecot sends its key (`auth_policy_server_api_header`).
-pub(super) const KEY_HEADER: &str = "X-API-Key";
+const KEY_HEADER: &str = "X-API-Key";
 
 /// What clients are told that are refused.
 const REFUSAL: &str = "too many failed logins, try again later";
@@ -58,7 +58,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<String, StatusCode> {
-    if headers.get(KEY_HEADER).map(|key| key.as_bytes()) != Some(shared.secret.as_bytes()) {
+    if headers.get(KEY_HEADER).map(HeaderValue::as_bytes) != Some(shared.secret.as_bytes()) {
         return Err(StatusCode::FORBIDDEN);
     }
     let said: Said = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;

@@ -39,9 +39,12 @@ impl Supervisor {
         processes: Processes,
         output: Rc<dyn Output>,
     ) -> Supervisor {
-        let on_failure = |service: &Service| match service.essential {
-            true => limits.on_failure,
-            false => OnFailure::Retry,
+        let on_failure = |service: &Service| {
+            if service.essential {
+                limits.on_failure
+            } else {
+                OnFailure::Retry
+            }
         };
         let profiles: Vec<_> = services
             .iter()
