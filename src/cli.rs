@@ -10,6 +10,7 @@ use crate::commands;
 use crate::commands::account::Accounts;
 use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
+use crate::policyd;
 use crate::settings::Environment;
 
 /// Environment variables in, a running mail server out.
@@ -55,6 +56,9 @@ enum Subcommands {
         /// Its address
         account: String,
     },
+    /// Limit logins and submissions: a part of the running server
+    #[command(hide = true)]
+    Policyd,
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -93,6 +97,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
+        Subcommands::Policyd => code(policyd::run().map(|()| 0)),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());
             ExitCode::SUCCESS

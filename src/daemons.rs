@@ -7,6 +7,7 @@ use crate::daemon::Daemon;
 
 /// Every daemon.
 pub static DAEMONS: &[&dyn Daemon] = &[
+    &crate::policyd::Policyd, // limits logins and submissions; first, so that it is stopped last
     &crate::postfix::Postfix, // takes, queues and delivers mail
     &crate::dovecot::Dovecot, // mailboxes and logins
 ];

@@ -15,7 +15,9 @@ use nix::unistd::{AccessFlags, access};
 use self::maildirs::Maildirs;
 use self::rights::Rights;
 use crate::certificates;
-use crate::layout::{HOSTS_FILE, MAIL_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
+use crate::layout::{
+    HOSTS_FILE, LOGIN_POLICY_SECRET, MAIL_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES,
+};
 use crate::settings::Environment;
 use crate::system::{beneath, proc};
 
@@ -34,6 +36,8 @@ pub struct Facts {
     pub probe_is_named: bool,
     /// It could be given one.
     pub hosts_can_be_written: bool,
+    /// What Dovecot and the daemon that limits logins share: that of an earlier start, or a new one.
+    pub login_policy_secret: String,
     /// Paths at which something is mounted.
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
@@ -72,6 +76,7 @@ impl Facts {
                 .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
             hosts_can_be_written: access(HOSTS_FILE, AccessFlags::W_OK).is_ok(),
+            login_policy_secret: login_policy_secret(),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
             maildirs: Maildirs::below(Path::new(MAIL_DIRECTORY)),
@@ -86,6 +91,17 @@ impl Facts {
                 .map(|found| found.blocks_available() * found.fragment_size()),
         }
     }
+}
+
+/// Dovecot hashes passwords with it before it shows them: nobody may foresee which two are alike.
+fn login_policy_secret() -> String {
+    let kept = fs::read_to_string(LOGIN_POLICY_SECRET).ok();
+    kept.filter(|secret| !secret.is_empty()).unwrap_or_else(|| {
+        let mut random = [0; 16];
+        // A kernel without random numbers makes no hash of a password either, and that is said.
+        let _ = getrandom::fill(&mut random);
+        random.iter().map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 fn is_read_only(path: &str) -> bool {

@@ -44,8 +44,14 @@ pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
 pub const LMTP_SOCKET: &str = "/var/spool/postfix/private/dovecot-lmtp";
 /// Where Postfix asks Dovecot whether a mailbox has room.
 pub const QUOTA_SOCKET: &str = "/var/spool/postfix/private/quota-status";
-/// This program, as Dovecot calls it for a warning.
+/// The program itself.
 pub const PROGRAM: &str = "/usr/local/bin/mailroom";
+/// Where Postfix asks about submissions.
+pub const SUBMISSION_POLICY_SOCKET: &str = "/run/mailroom/policyd/submissions";
+/// Where Dovecot asks about logins; loopback is there whatever the protocols are.
+pub const LOGIN_POLICY_SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9905);
+/// What Dovecot shows there, and hashes passwords with.
+pub const LOGIN_POLICY_SECRET: &str = "/run/mailroom/policyd/secret";
 /// Our own lookup tables: beside the user's, which lie in the volume or wherever they are mounted.
 pub const POSTFIX_TABLES: &str = "/run/mailroom/postfix-tables";
 /// The login at the relay host.

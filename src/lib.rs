@@ -13,6 +13,7 @@ mod health;
 mod layout;
 mod logs;
 mod plan;
+mod policyd;
 mod postfix;
 mod probes;
 mod provision;

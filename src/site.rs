@@ -68,6 +68,18 @@ pub struct Site {
     /// `MAILROOM_SIEVE`: mail is delivered through Sieve filters.
     #[serde(rename = "mailroom_sieve")]
     pub sieve: bool,
+    /// `MAILROOM_LOGIN_FAILURES_PER_ADDRESS`; `None` for off.
+    #[serde(rename = "mailroom_login_failures_per_address", deserialize_with = "limit")]
+    pub login_failures_per_address: Option<u32>,
+    /// `MAILROOM_LOGIN_FAILURES_PER_ACCOUNT`; `None` for off.
+    #[serde(rename = "mailroom_login_failures_per_account", deserialize_with = "limit")]
+    pub login_failures_per_account: Option<u32>,
+    /// `MAILROOM_LOGIN_BLOCK`.
+    #[serde(rename = "mailroom_login_block", deserialize_with = "seconds")]
+    pub login_block: Duration,
+    /// `MAILROOM_SUBMISSION_RATE`: recipients an hour for each account; `None` for off.
+    #[serde(rename = "mailroom_submission_rate", deserialize_with = "limit")]
+    pub submission_rate: Option<u32>,
     /// `MAILROOM_STOP_TIMEOUT`.
     #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
     pub stop_timeout: Duration,
@@ -154,6 +166,11 @@ impl Site {
             .filter(move |volume| has_mailboxes || *volume != MAIL_DIRECTORY)
     }
 
+    /// Whether failed logins have consequences.
+    pub fn limits_logins(&self) -> bool {
+        self.login_failures_per_address.is_some() || self.login_failures_per_account.is_some()
+    }
+
     /// For whom a certificate is made.
     pub fn certificate_names(&self) -> certificates::Names {
         certificates::Names {
@@ -168,6 +185,11 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     let text = String::deserialize(deserializer)?;
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     Ok(words.map(str::to_owned).collect())
+}
+
+/// A number, or 0 for none, as `Kind::Limit` writes it.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    u32::deserialize(deserializer).map(|limit| Some(limit).filter(|limit| *limit > 0))
 }
 
 /// Whole seconds, as `Kind::Seconds` writes them.
@@ -360,6 +382,34 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Account,
         default_note: "none: mail goes where it is addressed to",
         help: "For development and tests: mail for anybody is kept in the mailbox of this account, such as `user`, and none leaves this server, whatever else is set.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOGIN_FAILURES_PER_ADDRESS",
+        kind: Kind::Limit { most: 1000 },
+        default: "10",
+        help: "Different wrong passwords from one address, on all ports together, after which its logins are refused; from half of them on they are slowed. Trusted networks, the docker gateway and the container itself are not limited so: many share those.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOGIN_FAILURES_PER_ACCOUNT",
+        kind: Kind::Limit { most: 1000 },
+        default: "20",
+        help: "Different wrong passwords for one account, from wherever, after which logins from addresses where it has not logged in before are refused.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOGIN_BLOCK",
+        kind: Kind::Seconds { min: 1, max: 86_400 },
+        default: "10m",
+        help: "For how long a wrong password counts, and hence how long logins are refused.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_SUBMISSION_RATE",
+        kind: Kind::Limit { most: 100_000 },
+        default: "off",
+        help: "Messages that each account may send within an hour, on all ports with logins; a message counts once for each of its recipients. More are turned away with 450, to be sent later.",
         ..Variable::NEW
     },
     Variable {

@@ -1,17 +1,21 @@
 //! dovecot.conf: the template, then the settings of the environment, then the drop-in files.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, refused_file, refuses_itself, sieve, state_directory, unknown_file, users};
+use super::{drop_in, login_policy_file, refused_file, refuses_itself, sieve, state_directory, unknown_file, users};
 use crate::accounts::password;
 use crate::daemon::Basis;
+use crate::facts::Facts;
 use crate::layout::{
-    AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, PROGRAM, QUOTA_SOCKET, USERS_FILE, VMAIL_UID,
+    AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, LOGIN_POLICY_SERVER, MAIL_DIRECTORY, PROGRAM, QUOTA_SOCKET, USERS_FILE,
+    VMAIL_UID,
 };
+use crate::plan::TABLE_HEADER;
 use crate::settings::{DropIn, Values};
 use crate::site::{MAILBOXES, Protocols};
 use crate::templates;
@@ -35,6 +39,7 @@ struct Config<'a> {
     auth_socket: &'a str,
     lmtp_socket: &'a str,
     delimiter: String,
+    login_policy: Option<PathBuf>,
     mailboxes: bool,
     /// An account has a quota.
     quotas: bool,
@@ -79,6 +84,7 @@ impl Config<'_> {
             auth_socket: AUTH_SOCKET,
             lmtp_socket: LMTP_SOCKET,
             delimiter: String::new(),
+            login_policy: None,
             mailboxes: true,
             quotas: false,
             grace: 0,
@@ -179,6 +185,7 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
             Protocols::Ipv6 => "[::1]:25",
             Protocols::Ipv4 | Protocols::All => "127.0.0.1:25",
         },
+        login_policy: site.limits_logins().then(login_policy_file),
         ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {
@@ -188,6 +195,16 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
     let include = |file: &DropIn| format!("!include {}\n", drop_in(&file.path).display());
     text.extend(settings.files.iter().map(include));
     Ok(text)
+}
+
+/// What is asked about each login (Dovecot docs, "Authentication Policy"). No answer is a yes. The key is also what passwords are
+/// hashed with; twelve bits of a hash are enough to know a password again.
+pub(super) fn login_policy(facts: &Facts) -> String {
+    let (address, secret) = (SocketAddr::from(LOGIN_POLICY_SERVER), &facts.login_policy_secret);
+    format!(
+        "{TABLE_HEADER}auth_policy_server_url = http://{address}/\nauth_policy_server_api_header = {secret}\n\
+         auth_policy_hash_nonce = {secret}\nauth_policy_reject_on_fail = no\n"
+    )
 }
 
 /// Signs that mean something in dovecot.conf stand in quotes.

@@ -72,6 +72,11 @@ fn unknown_file() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/unknown")
 }
 
+/// Where it asks about logins, for root alone.
+fn login_policy_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/login_policy.conf")
+}
+
 fn drop_in_copies() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("dovecot/conf.d")
 }
@@ -184,6 +189,12 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
         let refused = protocols.map(|protocol| format!("{protocol}-secured-itself:\n"));
         let refused = std::iter::once(TABLE_HEADER.to_owned()).chain(refused).collect();
         plan.files.push(File::public(refused_file(), refused));
+    }
+    if site.limits_logins() {
+        plan.files.push(File {
+            mode: 0o600,
+            ..File::public(login_policy_file(), config::login_policy(basis.facts))
+        });
     }
     for file in [config_file(), PathBuf::from(LINK_TO_CONFIG)] {
         plan.drop_ins.push((file, Path::new(DROP_INS).join(DROP_IN_DIRECTORY)));

@@ -17,6 +17,7 @@ pub(super) fn service(environment: &[(String, String)]) -> Service {
         name: "dovecot",
         command: vec!["/usr/sbin/dovecot".to_owned(), "-F".to_owned()],
         environment,
+        essential: true,
         own_group: true,
         needs: Vec::new(),
         provides: vec![AUTH_SOCKET.into()],

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::RUN_DIRECTORY;
 use crate::plan::File;
 use crate::probes::{self, Probe};
-use crate::supervise::status;
+use crate::supervise::status::{self, Doing};
 
 /// A probe with a name for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,8 @@ pub enum State {
 pub struct Health {
     /// What does not work, in words.
     pub troubles: Vec<String>,
-    /// What works as far as its limits go, and what is wrong though everybody is served, in words.
+    /// What works as far as its limits go, what is wrong though everybody is served, and what clients are served without, in
+    /// words.
     pub degraded: Vec<String>,
     /// Ports that greeted.
     pub served: Vec<u16>,
@@ -188,13 +189,17 @@ fn answers(probe: &Probe) -> io::Result<()> {
 
 fn ask(list: &List) -> Health {
     let begun = Instant::now();
+    let down = status::read().into_iter().filter(|(_, doing)| doing.word != "running");
+    let (essential, others): (Vec<_>, Vec<_>) = down.partition(|(_, doing)| doing.essential);
+    let in_words = |(name, doing): (String, Doing)| format!("{name}: {}", doing.word);
     let mut health = Health {
-        troubles: status::read()
-            .into_iter()
-            .filter(|(_, word)| word != "running")
-            .map(|(name, word)| format!("{name}: {word}"))
+        troubles: essential.into_iter().map(in_words).collect(),
+        degraded: list
+            .degraded
+            .iter()
+            .cloned()
+            .chain(others.into_iter().map(in_words))
             .collect(),
-        degraded: list.degraded.clone(),
         served: Vec::new(),
         others: Vec::new(),
         took: Duration::ZERO,

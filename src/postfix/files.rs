@@ -11,11 +11,11 @@ use super::master_settings::{Change, MasterSetting, applied};
 use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
-use super::{META_DIRECTORY, catch_all, main_cf, relay_only, tables};
+use super::{META_DIRECTORY, catch_all, main_cf, relay_only, submission_rate, tables};
 use crate::daemon::Basis;
 use crate::layout::{
     CERTIFICATE, KEY, MAIL_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY, RELAY_LOGIN,
-    RUN_DIRECTORY, VMAIL_UID,
+    RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET, VMAIL_UID,
 };
 use crate::plan::{File, Plan};
 use crate::settings::Values;
@@ -144,6 +144,7 @@ struct MainCf<'a> {
     data_directory: PathBuf,
     meta_directory: &'a str,
     tables: &'a str,
+    submission_policy: &'a str,
     mail_directory: &'a str,
     protocols: &'a str,
     mynetworks: String,
@@ -245,6 +246,7 @@ fn main_cf_text(
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
         tables: POSTFIX_TABLES,
+        submission_policy: SUBMISSION_POLICY_SOCKET,
         mail_directory: MAIL_DIRECTORY,
         protocols: match site.protocols {
             Protocols::Ipv4 => "ipv4",
@@ -307,6 +309,9 @@ pub(super) fn services(settings: &Settings, site: &Site) -> anyhow::Result<Vec<S
     let mut services = applied(services, &settings.master, &settings.services);
     if !settings.parameters.contains_key(SENDERS) {
         services.iter_mut().for_each(check_senders);
+    }
+    if site.submission_rate.is_some() {
+        submission_rate::apply(&mut services, settings);
     }
     if site.catch_all().is_some() {
         catch_all::keep_in(&mut services);

@@ -36,6 +36,7 @@ mod rules;
 mod sender_check;
 mod service;
 mod settings;
+mod submission_rate;
 mod tables;
 mod trace;
 mod user_tables;

@@ -34,8 +34,9 @@ struct Parameter {
 }
 
 /// Parameters of the rendered configuration's own, to which master.cf refers (as in Postfix's own submission example).
-pub const OURS: [&str; 3] = [
+pub const OURS: [&str; 4] = [
     "mua_client_restrictions",
+    "mua_data_restrictions",
     "mua_relay_restrictions",
     "mua_sender_restrictions",
 ];

@@ -47,6 +47,7 @@ pub(super) fn service(
         name: "postfix",
         command: vec![MASTER.to_owned(), "-s".to_owned()],
         environment: environment.to_vec(),
+        essential: true,
         own_group: false,
         needs: vec![AUTH_SOCKET.into()],
         provides: Vec::new(),

@@ -112,10 +112,11 @@ fn examined(
 ) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let Checked {
         values,
-        secrets,
+        mut secrets,
         mut notes,
         mut mistakes,
     } = checked;
+    secrets.add_value(&facts.login_policy_secret);
     let mut site = Site::of(&values)?;
     site.add_domains(&kept.live.domains);
     notes.extend(without_ipv6(&mut site, &facts)?);
@@ -250,7 +251,11 @@ pub(crate) mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let grammars = vec![crate::postfix::grammar(PARAMETERS, ""), crate::dovecot::grammar()];
+        let grammars = vec![
+            crate::policyd::grammar(),
+            crate::postfix::grammar(PARAMETERS, ""),
+            crate::dovecot::grammar(),
+        ];
         let table = daemon::table(DAEMONS);
         let gathered = gather(&environment, &table, &names(&grammars));
         let (configured, checked) = settings(table, gathered, grammars);

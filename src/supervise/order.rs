@@ -34,6 +34,7 @@ mod tests {
             name,
             command: Vec::new(),
             environment: Vec::new(),
+            essential: true,
             own_group: false,
             needs: paths(needs),
             provides: paths(provides),

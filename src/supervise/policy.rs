@@ -193,4 +193,6 @@ pub enum OnFailure {
     Exit,
     /// It is left down, the others run on.
     Keep,
+    /// It is started again and again, with the longest pause in between; the others do not need it.
+    Retry,
 }

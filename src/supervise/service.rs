@@ -22,6 +22,9 @@ pub struct Service {
     pub command: Vec<String>,
     /// Its whole environment.
     pub environment: Vec<(String, String)>,
+    /// Clients are not served without it. One that is not is started again however often it fails, and the container does not
+    /// end for it.
+    pub essential: bool,
     /// Give the main process a process group of its own. Not for one that makes a session of its own: setsid(2) fails
     /// for a group leader.
     pub own_group: bool,

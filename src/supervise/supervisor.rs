@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::policy::{Action, Event, Id, News, State, step};
+use super::policy::{Action, Event, Id, News, OnFailure, State, step};
 use super::reload::Step;
 use super::service::Service;
 use super::slots::{Message, Reporter, Slot, What, ended, stop_task};
-use super::status::Status;
+use super::status::{Doing, Status};
 use super::{Limits, Output, Request};
 use crate::system::panics;
 use crate::system::processes::Processes;
@@ -39,9 +39,19 @@ impl Supervisor {
         processes: Processes,
         output: Rc<dyn Output>,
     ) -> Supervisor {
-        let shares: Vec<_> = services.iter().map(|service| service.stop_share).collect();
+        let on_failure = |service: &Service| {
+            if service.essential {
+                limits.on_failure
+            } else {
+                OnFailure::Retry
+            }
+        };
+        let profiles: Vec<_> = services
+            .iter()
+            .map(|service| (service.stop_share, on_failure(service)))
+            .collect();
         Supervisor {
-            state: State::new(&shares, limits.stop_budget, limits.on_failure),
+            state: State::new(&profiles, limits.stop_budget),
             slots: services.iter().map(|_| Slot::default()).collect(),
             status: Status::default(),
             services: services.into_iter().map(Rc::new).collect(),
@@ -57,7 +67,16 @@ impl Supervisor {
         let (state, actions) = step(self.state.clone(), event, self.begun.elapsed());
         self.state = state;
         let code = actions.into_iter().find_map(|action| self.act(action));
-        let words = |id: Id| (self.services[id].name, self.state.phase(id).word());
+        let words = |id: Id| {
+            let Service { name, essential, .. } = *self.services[id];
+            (
+                name,
+                Doing {
+                    essential,
+                    word: self.state.phase(id).word().into(),
+                },
+            )
+        };
         if let Err(error) = self.status.write((0..self.services.len()).map(words).collect()) {
             tracing::warn!("the health check cannot be told more: {error}");
         }

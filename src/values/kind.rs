@@ -23,6 +23,11 @@ pub enum Kind {
     Hosts,
     /// A whole number as Postfix reads it.
     Integer,
+    /// A whole number from 1 on, or `off`, which is written as 0.
+    Limit {
+        /// Largest number.
+        most: u32,
+    },
     /// CIDR networks, separated by commas or white space.
     Networks,
     /// Ranges of public addresses that belong to the user alone, separated by commas or white space.
@@ -77,6 +82,7 @@ impl Kind {
             Kind::Boolean => boolean(text),
             Kind::Integer => integer(text),
             Kind::Time => time(text),
+            Kind::Limit { most } => limit(most, text).map(|limit| limit.to_string()),
             Kind::Domain => domain::read(text),
             Kind::Domains => domains(text),
             Kind::Hosts => hosts(text),
@@ -105,6 +111,7 @@ impl Kind {
             Kind::Domains => "domain names".to_owned(),
             Kind::Entries => "entries".to_owned(),
             Kind::Hosts => "host names and addresses".to_owned(),
+            Kind::Limit { most } => format!("`1` to `{most}`, `off`"),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OwnNetworks => "networks, as `172.80.0.0/16`".to_owned(),
             Kind::OnOff => "`on` `off`".to_owned(),
@@ -278,6 +285,16 @@ fn relay_host(text: &str) -> Result<String, String> {
     relay_host::canonical(text)
 }
 
+fn limit(most: u32, text: &str) -> Result<u32, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" | "no" | "false" => Ok(0),
+        text => match text.parse() {
+            Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
+            _ => Err(format!("must be a whole number of 1 to {most}, or off")),
+        },
+    }
+}
+
 fn seconds(min: u64, max: u64, text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(digits) if text.ends_with('s') => (digits, 1),
@@ -449,6 +466,17 @@ mod tests {
             assert_eq!(Kind::TimeZone.canonical(given), Ok(own.into()));
         }
         assert!(refused(Kind::TimeZone, "Europe/Berln").ends_with("did you mean Europe/Berlin?"));
+    }
+
+    #[test]
+    fn limits_may_be_off() {
+        let kind = Kind::Limit { most: 100 };
+        for (text, canonical) in [("1", "1"), ("100", "100"), ("Off", "0"), ("no", "0")] {
+            assert_eq!(kind.canonical(text), Ok(canonical.into()));
+        }
+        for wrong in ["0", "101", "-1", "10/h", "", "none"] {
+            assert_eq!(refused(kind, wrong), "must be a whole number of 1 to 100, or off");
+        }
     }
 
     #[test]

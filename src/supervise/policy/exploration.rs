@@ -64,9 +64,10 @@ enum Happens {
 }
 
 impl<const N: usize> World<N> {
-    fn new(shares: &[StopShare; N], on_failure: OnFailure) -> World<N> {
+    fn new(shares: &[StopShare; N], on_failure: [OnFailure; N]) -> World<N> {
+        let services: Vec<_> = shares.iter().copied().zip(on_failure).collect();
         let world = World {
-            state: State::new(shares, BUDGET, on_failure),
+            state: State::new(&services, BUDGET),
             real: [Real::default(); N],
         };
         world.after(Happens::Event(Event::Begin))
@@ -341,7 +342,7 @@ fn moved(state: &State, now: Duration) -> State {
 fn search<const N: usize>(shares: &[StopShare; N], depth: usize) {
     for on_failure in [OnFailure::Exit, OnFailure::Keep] {
         let begun = Instant::now();
-        let first = World::new(shares, on_failure);
+        let first = World::new(shares, [on_failure; N]);
         let mut seen = HashSet::from([first.clone()]);
         let mut frontier = vec![first];
         let mut steps = 0;
@@ -387,9 +388,9 @@ proptest! {
     #[test]
     fn long_walks_keep_the_promises(
         choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..120),
-        keep in any::<bool>(),
+        on_failure in [0..3usize, 0..3usize, 0..3usize],
     ) {
-        let mut world = World::new(&THREE, if keep { OnFailure::Keep } else { OnFailure::Exit });
+        let mut world = World::new(&THREE, on_failure.map(|at| [OnFailure::Exit, OnFailure::Keep, OnFailure::Retry][at]));
         for choice in choices {
             if world.state.exited {
                 break;

@@ -18,6 +18,8 @@ pub(super) struct Service {
     pub(super) consecutive: u32,
     /// Times of the failures within the window.
     pub(super) failures: Vec<Duration>,
+    /// When there are too many of them.
+    pub(super) on_failure: OnFailure,
     pub(super) window: Window,
 }
 
@@ -67,26 +69,27 @@ pub struct State {
     pub(super) services: Vec<Service>,
     pub(super) stopping: Option<Stopping>,
     pub(super) stop_budget: Duration,
-    pub(super) on_failure: OnFailure,
     pub(super) exited: bool,
 }
 
 impl State {
-    /// Of services with these parts of the time for a stop, in the order of starts, none started. All of a stop happens
-    /// within `stop_budget`.
-    pub fn new(shares: &[StopShare], stop_budget: Duration, on_failure: OnFailure) -> State {
-        let service = |window| Service {
+    /// Of services with these parts of the time for a stop, and with what too many failures of each lead to, in the order of
+    /// starts, none started. All of a stop happens within `stop_budget`.
+    pub fn new(services: &[(StopShare, OnFailure)], stop_budget: Duration) -> State {
+        let shares: Vec<StopShare> = services.iter().map(|(share, _)| *share).collect();
+        let service = |(window, (_, on_failure)): (Window, &(StopShare, OnFailure))| Service {
             phase: Phase::Down,
             reload: false,
             consecutive: 0,
             failures: Vec::new(),
+            on_failure: *on_failure,
             window,
         };
+        let windows = windows(&shares, stop_budget).into_iter();
         State {
-            services: windows(shares, stop_budget).into_iter().map(service).collect(),
+            services: windows.zip(services).map(service).collect(),
             stopping: None,
             stop_budget,
-            on_failure,
             exited: false,
         }
     }

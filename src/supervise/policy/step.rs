@@ -123,15 +123,13 @@ fn failed(state: &mut State, id: Id, now: Duration, jitter: Jitter, actions: &mu
         .failures
         .retain(|failure| now.saturating_sub(*failure) < FAILURE_WINDOW);
     service.failures.push(now);
-    if service.failures.len() >= MOST_FAILURES {
+    if service.failures.len() >= MOST_FAILURES && service.on_failure != OnFailure::Retry {
         // Its process is gone already: what is left of it is cleared like all else.
+        let is_end = service.on_failure == OnFailure::Exit;
         service.phase = Phase::Failed;
-        match state.on_failure {
-            OnFailure::Keep => actions.push(Action::Tell(id, News::LeftDown)),
-            OnFailure::Exit => {
-                actions.push(Action::Tell(id, News::GivenUp));
-                begin_stop(state, EXIT_FAILED, false, now, actions);
-            }
+        actions.push(Action::Tell(id, if is_end { News::GivenUp } else { News::LeftDown }));
+        if is_end {
+            begin_stop(state, EXIT_FAILED, false, now, actions);
         }
         return;
     }

@@ -6,7 +6,10 @@ use crate::supervise::service::StopShare;
 
 const DOVECOT: Id = 0;
 const POSTFIX: Id = 1;
-const SHARES: [StopShare; 2] = [StopShare { drain: 0, end: 20 }, StopShare { drain: 50, end: 20 }];
+const SERVICES: [(StopShare, OnFailure); 2] = [
+    (StopShare { drain: 0, end: 20 }, OnFailure::Exit),
+    (StopShare { drain: 50, end: 20 }, OnFailure::Exit),
+];
 
 /// Two services and a clock.
 struct Run {
@@ -17,7 +20,7 @@ struct Run {
 impl Run {
     fn new() -> Run {
         Run {
-            state: State::new(&SHARES, Duration::from_secs(9), OnFailure::Exit),
+            state: State::new(&SERVICES, Duration::from_secs(9)),
             now: Duration::ZERO,
         }
     }
@@ -187,7 +190,7 @@ fn stopped_by_a_user_it_is_adopted_or_started_again() {
 #[test]
 fn a_service_that_failed_too_often_may_be_left_down() {
     let mut run = Run::running();
-    run.state.on_failure = OnFailure::Keep;
+    run.state.services[POSTFIX].on_failure = OnFailure::Keep;
     for _ in 0..5 {
         run.on(Event::Exited(POSTFIX, Ended::Crashed, 0));
         run.after(10_000);
@@ -197,6 +200,19 @@ fn a_service_that_failed_too_often_may_be_left_down() {
     assert!(matches!(run.state.phase(DOVECOT), Phase::Running { .. }));
     assert_eq!(run.on(Event::Stop), [Action::Clear(POSTFIX)]);
     assert_eq!(run.on(Event::Cleared(POSTFIX)), [Action::Drain(DOVECOT)]);
+}
+
+#[test]
+fn a_service_that_no_other_needs_is_started_again_however_often_it_fails() {
+    let mut run = Run::running();
+    run.state.services[POSTFIX].on_failure = OnFailure::Retry;
+    for _ in 0..50 {
+        run.on(Event::Exited(POSTFIX, Ended::Crashed, 0));
+        assert!(matches!(run.state.phase(POSTFIX), Phase::Backoff { .. }));
+        assert_eq!(run.after(36_000), [Action::Prepare(POSTFIX)]);
+        run.on(Event::Prepared(POSTFIX));
+    }
+    assert!(matches!(run.state.phase(DOVECOT), Phase::Running { .. }));
 }
 
 #[test]

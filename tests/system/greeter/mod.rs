@@ -166,6 +166,7 @@ impl Configured for Settings {
                 probe,
             }],
             plan,
+            account_files: None,
         })
     }
 }
@@ -190,6 +191,7 @@ impl Settings {
             name: "greeter",
             command: vec!["/usr/bin/perl".to_owned(), script.clone(), config().display().to_string()],
             environment: environment.to_vec(),
+            essential: true,
             own_group: true,
             needs: vec![AUTH_SOCKET.into()],
             provides: Vec::new(),

@@ -1,0 +1,239 @@
+//! Policies on logins and submissions: a daemon of Mailroom's own, `mailroom policyd`, which Postfix and Dovecot ask. What it
+//! decides is in `logins` and `submissions`, how it is asked in `auth_policy` and `delegation`.
+//!
+//! Both go on without it: Dovecot takes no answer for a yes, and smtpd(8) is told to. So it may crash; mail and logins do not
+//! wait for it, and the container does not end for it.
+//!
+//! Its variables are the site's, for Postfix and Dovecot follow them, too.
+
+mod auth_policy;
+mod delegation;
+mod logins;
+mod recent;
+mod server;
+mod submissions;
+mod syslog;
+
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use self::logins::Limits;
+pub use self::server::run;
+use crate::daemon::{Basis, Checker, Configured, Daemon, Findings, Grammar, Part, Set, Shape, Work};
+use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET};
+use crate::logs::lines::LogLines;
+use crate::plan::{File, Plan};
+use crate::probes::Probe;
+use crate::report::Mistake;
+use crate::settings::table::{Table, Variable};
+use crate::settings::{DropIn, Environment, Knowledge, Line, Names, Reader, Values};
+use crate::site::Site;
+use crate::staging::Staging;
+use crate::supervise::service::{Readiness, Service, StopShare};
+use crate::system::files::Owner;
+use crate::system::processes::Processes;
+
+/// Its name in messages, and that of its process.
+const NAME: &str = "policyd";
+
+/// The account that it runs as, which owns nothing.
+const OWNER: Owner = Owner {
+    user: NAME,
+    group: NAME,
+};
+
+fn directory() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join(NAME)
+}
+
+fn config_file() -> PathBuf {
+    directory().join("policyd.json")
+}
+
+/// What its file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Settings {
+    logins: Limits,
+    /// Recipients an hour for each account.
+    submission_rate: Option<u32>,
+}
+
+impl Settings {
+    /// Many share a gateway's address, behind which docker and rootless engines hide who comes from outside; the container's own,
+    /// for the same reason; and those of trusted networks, where applications and proxies are.
+    fn of(basis: &Basis) -> Settings {
+        let Basis { site, facts, trust, .. } = basis;
+        let own = facts.interfaces.iter().map(|net| IpNet::from(net.addr()));
+        let gateways = facts.gateways.iter().map(|gateway| IpNet::from(*gateway));
+        let shared: Vec<IpNet> = trust.cidrs().into_iter().chain(own).chain(gateways).collect();
+        Settings {
+            logins: Limits {
+                per_address: site.login_failures_per_address,
+                per_account: site.login_failures_per_account,
+                window: site.login_block,
+                shared: IpNet::aggregate(&shared),
+            },
+            submission_rate: site.submission_rate,
+        }
+    }
+}
+
+/// The daemon.
+#[derive(Debug)]
+pub struct Policyd;
+
+impl Daemon for Policyd {
+    fn variables(&self) -> &'static [Variable] {
+        &[]
+    }
+
+    fn shapes(&self) -> &'static [Shape] {
+        &[]
+    }
+
+    fn log_lines(&self) -> LogLines {
+        LogLines {
+            service: NAME,
+            file: "/var/log/mail.log",
+            is_own: |program| program == NAME,
+            is_probe: |_, _| false,
+            credentials: |_| None,
+            trouble: |_| None,
+            means: |_| None,
+        }
+    }
+
+    fn learn<'a>(&'a self, _: &'a Environment, _: &'a Table, _: &'a Processes) -> Work<'a, Box<dyn Grammar>> {
+        Box::pin(async {
+            let grammar: Box<dyn Grammar> = Box::new(NoNames);
+            Ok(grammar)
+        })
+    }
+}
+
+/// No name is this daemon's alone.
+#[derive(Debug)]
+struct NoNames;
+
+impl Names for NoNames {
+    fn prefixes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn knows(&self, _: &str, _: &str) -> Knowledge {
+        Knowledge::No
+    }
+
+    fn drop_in_directories(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn lines(&self, _: &str, _: &DropIn) -> Vec<Result<Line, Mistake>> {
+        Vec::new()
+    }
+}
+
+impl Grammar for NoNames {
+    fn check(&self, _: &Variable, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn read(self: Box<Self>, _: &mut Reader) -> Box<dyn Configured> {
+        Box::new(OfTheSite)
+    }
+}
+
+/// The grammar, for tests of the whole road.
+#[cfg(test)]
+pub(crate) fn grammar() -> Box<dyn Grammar> {
+    Box::new(NoNames)
+}
+
+/// Nothing is set here that the site does not know.
+#[derive(Debug)]
+struct OfTheSite;
+
+impl Configured for OfTheSite {
+    fn examine(&mut self, _: &Site, _: &Values) -> anyhow::Result<Vec<Mistake>> {
+        Ok(Vec::new())
+    }
+
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn settings(&self) -> Vec<Set> {
+        Vec::new()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn read_at_start(&self, site: &Site) -> Option<(&'static str, String)> {
+        let is_run = site.limits_logins() || site.submission_rate.is_some();
+        Some(("whether anything limits logins and submissions", is_run.to_string()))
+    }
+
+    fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
+        let site = basis.site;
+        let is_run = site.limits_logins() || site.submission_rate.is_some();
+        Ok(Part {
+            plan: if is_run { plan(basis)? } else { Plan::default() },
+            account_files: None,
+            service: is_run.then(|| service(basis.environment)),
+            probes: Vec::new(),
+            checker: Box::new(Unchecked),
+        })
+    }
+}
+
+fn plan(basis: &Basis) -> anyhow::Result<Plan> {
+    let mut plan = Plan::default();
+    plan.directory(directory(), Owner::ROOT, 0o755);
+    let settings = serde_json::to_string_pretty(&Settings::of(basis))? + "\n";
+    plan.files.push(File::public(config_file(), settings));
+    plan.files.push(File {
+        mode: 0o600,
+        ..File::public(LOGIN_POLICY_SECRET, basis.facts.login_policy_secret.clone())
+    });
+    Ok(plan)
+}
+
+/// It is stopped last, by its place in the list of daemons: nobody waits for its socket at a start.
+fn service(environment: &[(String, String)]) -> Service {
+    Service {
+        name: NAME,
+        command: vec![PROGRAM.to_owned(), NAME.to_owned()],
+        environment: environment.to_vec(),
+        essential: false,
+        own_group: true,
+        needs: Vec::new(),
+        provides: vec![SUBMISSION_POLICY_SOCKET.into()],
+        stale_files: Vec::new(),
+        preparations: Vec::new(),
+        ready: Readiness::Answers(Probe::Http {
+            address: LOGIN_POLICY_SERVER.into(),
+            path: "/".to_owned(),
+        }),
+        pid_file: directory().join("pid"),
+        process: NAME,
+        reads: vec![directory()],
+        reload_guard: None,
+        drain: None,
+        stop_share: StopShare { drain: 0, end: 2 },
+        stop_order: Vec::new(),
+    }
+}
+
+/// What it reads is written by the program that reads it.
+#[derive(Debug)]
+struct Unchecked;
+
+impl Checker for Unchecked {
+    fn check<'a>(&'a self, _: &'a Staging, _: &'a Processes) -> Work<'a, Findings> {
+        Box::pin(async { Ok(Findings::default()) })
+    }
+}
