@@ -23,7 +23,7 @@ use crate::provision::volumes::{self, Locked};
 use crate::provision::{self, Desired, Provisioned, Read, commit, desired, provision, read};
 use crate::report::Report;
 use crate::server::sweep::{SWEEP, sweep};
-use crate::server::{self, InForce, Networks, Origin};
+use crate::server::{self, DeclaredFiles, Followed, InForce, Networks, Origin};
 use crate::settings::Environment;
 use crate::system::lock::{self, Attempt, Held};
 use crate::system::panics;
@@ -90,6 +90,7 @@ fn only_server() -> Result<Option<Held>, String> {
 async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8> {
     let processes = Processes::start()?;
     let mut asked = signals.listen(processes.clone())?;
+    let declared = DeclaredFiles::of(environment);
     let read = tokio::select! {
         read = read(DAEMONS, environment, &processes, Kept::read()?) => read?,
         () = stop_asked(&mut asked) => return Ok(0),
@@ -113,7 +114,7 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
     };
     // The locks outlast the sweep: until then something may still write.
     let mut locked = Locked::default();
-    let outcome = start(origin, read, &mut locked, asked, meanings).await;
+    let outcome = start(origin, read, declared, &mut locked, asked, meanings).await;
     sweep(&processes).await;
     if outcome.as_ref().is_ok_and(|code| *code == 0) {
         tracing::info!("Mail server stopped");
@@ -126,6 +127,7 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
 async fn start(
     origin: Origin,
     read: Read,
+    declared: DeclaredFiles,
     locked: &mut Locked,
     mut asked: UnboundedReceiver<Asked>,
     meanings: Meanings,
@@ -141,11 +143,14 @@ async fn start(
         }
         begun => begun?,
     };
-    let networks = Networks::of(&read.facts);
+    let followed = Followed {
+        networks: Networks::of(&read.facts),
+        declared,
+    };
     // The sweep and the last lines have their part of the time for a stop.
     let reserved = (SWEEP + FLUSH).min(read.site.stop_timeout / 4);
     let limits = server::limits(&read.site, reserved);
-    Ok(server::serve(origin, provisioned, in_force, networks, limits, asked, meanings).await)
+    Ok(server::serve(origin, provisioned, in_force, followed, limits, asked, meanings).await)
 }
 
 /// Everything until the services start.

@@ -4,6 +4,7 @@
 //! Requests flow one way: signals, the control socket and changed networks ask for reloads; a reload, a stop and what the
 //! daemons' log lines mean are requests to the supervisor.
 
+mod declared_files;
 mod networks;
 mod reload;
 pub mod sweep;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+pub use self::declared_files::DeclaredFiles;
 pub use self::networks::Networks;
 use self::reload::Reload;
 use crate::accounts::change::Change;
@@ -94,12 +96,20 @@ impl InForce {
     }
 }
 
+/// What is followed while the daemons run, as it was when it was read.
+pub struct Followed {
+    /// The networks of this container.
+    pub networks: Networks,
+    /// The files that declare accounts and aliases.
+    pub declared: DeclaredFiles,
+}
+
 /// Keeps everything running until a stop. Returns the exit code.
 pub async fn serve(
     origin: Origin,
     provisioned: Provisioned,
     mut in_force: InForce,
-    networks: Networks,
+    followed: Followed,
     limits: Limits,
     asked: UnboundedReceiver<Asked>,
     meanings: Meanings,
@@ -115,8 +125,14 @@ pub async fn serve(
     spawn_local(obey(asked, requests.clone(), wishes.clone(), origin.logs.clone()));
     in_force.fingerprints = provisioned.fingerprints;
     let (processes, output) = (origin.processes.clone(), Rc::new(origin.logs.clone()));
-    let networks = Rc::new(networks);
+    let Followed { networks, declared } = followed;
+    let (networks, declared) = (Rc::new(networks), Rc::new(declared));
     let environment = Rc::new(origin.environment.clone());
+    let of_files = wishes.clone();
+    let following_files = panics::keep(move || {
+        let (declared, wishes) = (Rc::clone(&declared), of_files.clone());
+        async move { declared.follow(&wishes).await }
+    });
     let following = panics::keep(move || {
         let (networks, environment) = (Rc::clone(&networks), Rc::clone(&environment));
         let wishes = wishes.clone();
@@ -126,6 +142,7 @@ pub async fn serve(
     // From then on nothing may open the doors again that the stop closes.
     let stopping = move || {
         following.abort();
+        following_files.abort();
         reloading.abort();
     };
     let output: Rc<dyn Output> = output;

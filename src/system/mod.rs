@@ -11,3 +11,4 @@ pub mod processes;
 pub mod programs;
 pub mod routes;
 pub mod signals;
+pub mod watch;
