@@ -221,19 +221,26 @@ const PRIVATE: Without = Without {
     files: 0,
 };
 
+/// Most accounts whose Maildirs are made at a start. Those of many more would take longer than all else, and are made by the first
+/// delivery or login.
+const MADE_AHEAD: usize = 1000;
+
 /// The Maildirs of all accounts, there from the start and not only from the first message on. A link in place of one is that
 /// account's trouble alone.
 fn mailboxes(plan: &mut Plan, domain: &str, accounts: &[Account]) {
     plan.directory(MAIL_DIRECTORY, Owner::VMAIL, 0o755);
     for account in accounts {
         let home = account.home(domain);
+        plan.tree(home.clone(), Owner::VMAIL, PRIVATE, true);
+        if accounts.len() > MADE_AHEAD {
+            continue;
+        }
         if account.domain != domain {
             plan.optional_directory(Path::new(MAIL_DIRECTORY).join(&account.domain), Owner::VMAIL, 0o700);
         }
         for path in [home.clone(), home.join("Maildir")] {
             plan.optional_directory(path, Owner::VMAIL, 0o700);
         }
-        plan.tree(home.clone(), Owner::VMAIL, PRIVATE, true);
         for part in ["cur", "new", "tmp"] {
             plan.optional_directory(home.join("Maildir").join(part), Owner::VMAIL, 0o700);
         }

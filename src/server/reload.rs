@@ -16,6 +16,7 @@ use crate::provision::{Fingerprints, Provisioned, desired, provision, read};
 use crate::site::MAILBOXES;
 use crate::supervise::Request;
 use crate::supervise::service::Service;
+use crate::system::memory;
 use crate::system::panics;
 
 /// What a reload says that has found everything as it was.
@@ -48,6 +49,7 @@ impl Reload {
             let span = tracing::info_span!("reload");
             let work = self.with_changes(changes).instrument(span);
             let said = Box::pin(panics::contain_future(work)).await;
+            memory::give_back();
             let said = said
                 .unwrap_or_else(|| vec![Answer::Refused("an internal error, told above".to_owned()); outcomes.len()]);
             for (outcome, said) in outcomes.into_iter().zip(said) {

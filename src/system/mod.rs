@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod files;
 pub mod lock;
+pub mod memory;
 pub mod owners;
 pub mod panics;
 pub mod pidfd;
