@@ -233,6 +233,113 @@ pub static VARIABLES: &[Variable] = &[
         ..Variable::NEW
     },
     Variable {
+        name: "MAILROOM_ACCOUNTS_SQL",
+        kind: Kind::Text,
+        default_note: "none",
+        help: "Accounts in a database: `postgres://user:password@host[:port]/database[?sslmode=…]`, `mysql://…` or `sqlite:///path`. Better as `MAILROOM_ACCOUNTS_SQL_FILE`, the path of a file that holds it.",
+        secret: true,
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_PASSWORD_QUERY",
+        kind: Kind::Text,
+        default: "SELECT password FROM accounts WHERE address = '%s' AND enabled = 1",
+        help: "The hash of the password of `%s`, as column `password`. In all of these queries `%u` and `%d` are its name and its domain.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_MAILBOX_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address FROM accounts WHERE address = '%s' AND enabled = 1",
+        help: "A row if there is an account `%s`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ALIAS_QUERY",
+        kind: Kind::Text,
+        default: "SELECT target FROM aliases WHERE address = '%s'",
+        help: "The targets of the alias `%s`, a row for each.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_DOMAIN_QUERY",
+        kind: Kind::Text,
+        default: "SELECT domain FROM domains WHERE domain = '%s'",
+        help: "A row if `%s` is a domain with mailboxes here, beside those of `POSTFIX_MYDOMAIN` and `MAILROOM_DOMAINS`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ROLE_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address FROM accounts WHERE role = '%s' AND enabled = 1",
+        help: "The addresses of the accounts that have the role `%s`, `admin` or `relay`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ITERATE_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address AS user FROM accounts WHERE enabled = 1",
+        help: "The addresses of all accounts, as column `user`, for `doveadm` commands about all of them.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP",
+        kind: Kind::Text,
+        default_note: "none",
+        help: "Accounts in an LDAP directory: `ldap://host[:port]/base[?starttls=yes]` or `ldaps://…`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_BIND_DN",
+        kind: Kind::Text,
+        default_note: "an anonymous client",
+        help: "Who searches there.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD",
+        kind: Kind::Text,
+        default_note: "an anonymous client",
+        help: "Its password; better as `MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD_FILE`, the path of a file that holds it.",
+        secret: true,
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_FILTER",
+        kind: Kind::Text,
+        default: "(&(objectClass=inetOrgPerson)(mail=%s))",
+        help: "Finds the account of an address: `%s` is the address, `%u` its name, `%d` its domain.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ALIAS_FILTER",
+        kind: Kind::Text,
+        default_note: "no aliases there",
+        help: "Finds the accounts for which `%s` is an alias, such as `(mailLocalAddress=%s)`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ROLE_FILTER",
+        kind: Kind::Text,
+        default_note: "each is a user",
+        help: "Finds the accounts that have the role `%s`, `admin` or `relay`, such as `(employeeType=%s)`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ADDRESS_ATTRIBUTE",
+        kind: Kind::Text,
+        default: "mail",
+        help: "Holds the address of an account.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_PASSWORD_ATTRIBUTE",
+        kind: Kind::Text,
+        default_note: "the directory checks passwords, by a bind as that account",
+        help: "Holds the hash of its password.",
+        ..Variable::NEW
+    },
+    Variable {
         name: "MAILROOM_TEST_ACCOUNTS",
         kind: Kind::OnOff,
         default: "on",

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
+use super::external::{self, External};
 use super::{ADMINISTRATOR_ALIASES, Alias, Role, password};
 use crate::report::Mistake;
 use crate::secrets::HIDDEN;
@@ -40,6 +41,8 @@ pub struct Declaration {
     pub accounts: Vec<Declared>,
     /// Aliases.
     pub aliases: Vec<Alias>,
+    /// Where more of both are.
+    pub external: Option<External>,
 }
 
 /// Where an entry stands, for messages.
@@ -72,6 +75,7 @@ pub fn read(values: &Values, site: &Site) -> (Declaration, Vec<Mistake>) {
         found: Declaration::default(),
         mistakes: Vec::new(),
     };
+    (reading.found.external, reading.mistakes) = external::read(values);
     reading.accounts(values.entry(ACCOUNTS));
     let places = reading.aliases(values.entry(ALIASES));
     reading.check_aliases(&places);
@@ -171,7 +175,7 @@ impl Reading<'_> {
             let name = &alias.address;
             for target in &alias.targets {
                 let known = || accounts.iter().map(String::as_str).chain(aliases.keys().copied());
-                if self.is_served(target) && !self.is_somebody(target, &accounts, &aliases) {
+                if self.is_served(target) && self.found.external.is_none() && !self.is_somebody(target, &accounts, &aliases) {
                     let nearest = nearest(target, known()).map(|nearest| format!("; did you mean {nearest}?"));
                     wrong.push(place.mistake(
                         name,

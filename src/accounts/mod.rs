@@ -2,12 +2,15 @@
 
 pub mod address;
 pub mod entries;
+pub mod external;
 pub mod password;
+pub mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use self::entries::{Declaration, Declared, Password};
+use self::external::External;
 use crate::layout::{MAIL_DIRECTORY, USERS_FILE};
 use crate::site::Site;
 
@@ -78,14 +81,16 @@ pub struct Directory {
     pub accounts: Vec<Account>,
     /// Aliases that were declared; those of roles come beside them.
     pub aliases: Vec<Alias>,
+    /// Who is asked about more of them.
+    pub external: Option<External>,
 }
 
 impl Directory {
-    /// What is declared; where that is no account, the test accounts, unless they are off. `kept` are the hashes of an earlier
+    /// What is declared; where that is no account and no directory is asked, the test accounts, unless they are off. `kept` are the hashes of an earlier
     /// start: one that still fits is used again. An error says why a password could not be hashed.
     pub fn of(site: &Site, declaration: &Declaration, kept: &Hashes) -> Result<Directory, String> {
         let accounts = match declaration.accounts.as_slice() {
-            [] if site.test_accounts => test_accounts(&site.domain, kept)?,
+            [] if site.test_accounts && declaration.external.is_none() => test_accounts(&site.domain, kept)?,
             [] => Vec::new(),
             declared => hashed(declared, kept)?,
         };
@@ -93,6 +98,7 @@ impl Directory {
             domains: site.domains().map(str::to_owned).collect(),
             accounts,
             aliases: declaration.aliases.clone(),
+            external: declaration.external.clone(),
         })
     }
 

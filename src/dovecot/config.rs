@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, refused_file, refuses_itself, state_directory, unknown_file, users};
+use super::{drop_in, external, refused_file, refuses_itself, state_directory, unknown_file, users};
 use crate::accounts::password;
 use crate::daemon::Basis;
 use crate::layout::{AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, MAIL_DIRECTORY, USERS_FILE, VMAIL_UID};
@@ -36,6 +36,7 @@ struct Config<'a> {
     mailboxes: bool,
     /// `yes` or `no`.
     protocols: &'a str,
+    directory: external::Lines,
 }
 
 /// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
@@ -64,6 +65,7 @@ impl Config<'_> {
             delimiter: String::new(),
             mailboxes: true,
             protocols: "yes",
+            directory: external::Lines::default(),
         }
     }
 
@@ -139,6 +141,7 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
         certificate,
         key,
         delimiter: delimiter(&site.recipient_delimiter),
+        directory: external::Lines::of(basis.directory.external.as_ref(), site),
         ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {

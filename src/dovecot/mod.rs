@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod external;
 mod limits;
 mod lists;
 mod log_lines;
@@ -158,7 +159,7 @@ impl Configured for Settings {
         Ok(Part {
             plan: plan(self, basis)?,
             service: Some(service::service(basis.environment)),
-            probes: probes::all(basis.site, basis.facts),
+            probes: probes::all(basis.site, basis.facts, basis.directory.external.is_some()),
             checker: Box::new(DovecotChecker),
         })
     }
@@ -186,7 +187,11 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     };
     let users = users::users(&site.domain, trust, accounts);
     plan.files.push(for_dovecot(USERS_FILE.into(), users));
-    plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts)));
+    plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts, directory.external.is_some())));
+    if directory.external.is_some() {
+        let names = format!("{TABLE_HEADER}{}", external::NAMES);
+        plan.files.push(File::public(external::names_file(), names));
+    }
     if refuses_itself(basis) {
         let refused = format!("{TABLE_HEADER}imap-secured-itself:\npop3-secured-itself:\n");
         plan.files.push(File::public(refused_file(), refused));

@@ -10,6 +10,7 @@ mod client_certificates;
 mod credentials;
 mod destinations;
 mod drop_ins;
+mod external;
 mod files;
 mod grammar;
 mod leftovers;

@@ -107,7 +107,8 @@ pub(super) fn sender_login_patterns(accounts: &[Account], delimiters: &str) -> S
         .collect()
 }
 
-fn escape_pattern(text: &str) -> String {
+/// Letters of a pattern that stand for themselves.
+pub(super) fn escape_pattern(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] })
         .collect()

@@ -3,6 +3,7 @@
 
 use crate::accounts;
 use crate::accounts::entries::{self, Declaration};
+use crate::accounts::external::External;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::layout::PRIMARY_DOMAIN_RECORD;
@@ -84,7 +85,7 @@ fn examined(
 ) -> anyhow::Result<(Read, Vec<Mistake>)> {
     let Checked {
         values,
-        secrets,
+        mut secrets,
         mut notes,
         mut mistakes,
     } = checked;
@@ -95,6 +96,8 @@ fn examined(
     let (declaration, of_entries) = entries::read(&values, &site);
     objections.extend(wrong_catch_all(&site, &values, &declaration));
     objections.extend(of_entries);
+    let secret = declaration.external.as_ref().map_or("", External::secret);
+    secrets.add_value(secret);
     for daemon in &mut configured {
         objections.extend(daemon.examine(&site, &values)?);
     }
@@ -159,7 +162,7 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> O
         ));
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
-    let names: Vec<String> = if declaration.accounts.is_empty() && site.test_accounts {
+    let names: Vec<String> = if declaration.accounts.is_empty() && declaration.external.is_none() && site.test_accounts {
         accounts::test_names()
             .map(|name| format!("{name}@{}", site.domain))
             .into()
