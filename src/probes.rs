@@ -105,8 +105,9 @@ impl Probe {
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
             Probe::Farewell { path } => closes(path),
-            Probe::Lookup { path, user } => looks_up(path, user)
-                .map_err(|error| io::Error::new(io::ErrorKind::ResourceBusy, reason(&error))),
+            Probe::Lookup { path, user } => {
+                looks_up(path, user).map_err(|error| io::Error::new(io::ErrorKind::ResourceBusy, reason(&error)))
+            }
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }
@@ -119,7 +120,9 @@ impl fmt::Display for Probe {
             Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
                 write!(f, "port {}", address.port())
             }
-            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Lookup { path, .. } => write!(f, "{}", path.display()),
+            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Lookup { path, .. } => {
+                write!(f, "{}", path.display())
+            }
             Probe::Processes { process, .. } => write!(f, "the processes of {process}"),
         }
     }
@@ -208,7 +211,11 @@ fn looks_up(path: &Path, user: &str) -> io::Result<()> {
     for line in BufReader::new(stream.take(LONGEST_GREETING)).lines() {
         match line?.split('\t').next() {
             Some("USER" | "NOTFOUND") => return Ok(()),
-            Some("FAIL") => return Err(io::Error::other("does not answer: logins fail for a while, and mail waits")),
+            Some("FAIL") => {
+                return Err(io::Error::other(
+                    "does not answer: logins fail for a while, and mail waits",
+                ));
+            }
             _ => {}
         }
     }

@@ -175,7 +175,10 @@ impl Reading<'_> {
             let name = &alias.address;
             for target in &alias.targets {
                 let known = || accounts.iter().map(String::as_str).chain(aliases.keys().copied());
-                if self.is_served(target) && self.found.external.is_none() && !self.is_somebody(target, &accounts, &aliases) {
+                if self.is_served(target)
+                    && self.found.external.is_none()
+                    && !self.is_somebody(target, &accounts, &aliases)
+                {
                     let nearest = nearest(target, known()).map(|nearest| format!("; did you mean {nearest}?"));
                     wrong.push(place.mistake(
                         name,

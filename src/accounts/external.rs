@@ -146,15 +146,23 @@ pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
         let parts = values.names().filter(|name| name.starts_with(&format!("{main}_")));
         let given = parts.filter(|name| values.entry(name).is_some_and(|entry| entry.explicit));
         for name in given.filter(|_| !is_given) {
-            wrong(name, format!("goes with {main}, which is not set: set that, or leave this out"));
+            wrong(
+                name,
+                format!("goes with {main}, which is not set: set that, or leave this out"),
+            );
         }
     }
     if given_sql && given_ldap {
-        wrong(LDAP, format!("is set, and so is {SQL}: there is one directory; keep one of the two"));
+        wrong(
+            LDAP,
+            format!("is set, and so is {SQL}: there is one directory; keep one of the two"),
+        );
     }
     let external = if given_sql {
         let queries = Queries::read(|name| text(name).to_owned(), &mut wrong);
-        sql(text(SQL), queries).map(External::Sql).map_err(|reason| (SQL, reason))
+        sql(text(SQL), queries)
+            .map(External::Sql)
+            .map_err(|reason| (SQL, reason))
     } else if given_ldap {
         for name in [FILTER, ALIAS_FILTER, ROLE_FILTER] {
             if let Err(reason) = check_filter(text(name)) {
@@ -195,7 +203,9 @@ fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
         return Err(format!("names no host: write {scheme}://user:password@host/database"));
     }
     if url.path.is_empty() || url.path.contains('/') {
-        return Err(format!("names no database: write {scheme}://user:password@host/database"));
+        return Err(format!(
+            "names no database: write {scheme}://user:password@host/database"
+        ));
     }
     if url.user.is_empty() {
         return Err(format!("names no user: write {scheme}://user:password@host/database"));
@@ -211,23 +221,35 @@ fn ldap<'a>(text: &impl Fn(&str) -> &'a str) -> Result<Ldap, (&'static str, Stri
     let of_url = |reason: String| (LDAP, reason);
     let whole = text(LDAP);
     if !whole.starts_with("ldap://") && !whole.starts_with("ldaps://") {
-        return Err(of_url(url::wrong_scheme(&["ldap", "ldaps"], "ldap://host/ou=people,dc=example,dc=org")));
+        return Err(of_url(url::wrong_scheme(
+            &["ldap", "ldaps"],
+            "ldap://host/ou=people,dc=example,dc=org",
+        )));
     }
     let url = url::read(whole, &["starttls"]).map_err(of_url)?;
     if url.host.is_empty() {
-        return Err(of_url("names no host: write ldap://host/ou=people,dc=example,dc=org".to_owned()));
+        return Err(of_url(
+            "names no host: write ldap://host/ou=people,dc=example,dc=org".to_owned(),
+        ));
     }
     if url.path.is_empty() {
-        return Err(of_url("names no base of searches: write ldap://host/ou=people,dc=example,dc=org".to_owned()));
+        return Err(of_url(
+            "names no base of searches: write ldap://host/ou=people,dc=example,dc=org".to_owned(),
+        ));
     }
     if !url.user.is_empty() {
-        return Err(of_url(format!("holds a login: name it in {BIND_DN} and {BIND_PASSWORD}")));
+        return Err(of_url(format!(
+            "holds a login: name it in {BIND_DN} and {BIND_PASSWORD}"
+        )));
     }
     if let Some(mode) = url.option("starttls").filter(|mode| !["yes", "no"].contains(mode)) {
         return Err(of_url(format!("starttls={mode}: must be yes or no")));
     }
     if text(BIND_DN).is_empty() != text(BIND_PASSWORD).is_empty() {
-        return Err((BIND_DN, format!("goes with {BIND_PASSWORD}: set both, or none for an anonymous client")));
+        return Err((
+            BIND_DN,
+            format!("goes with {BIND_PASSWORD}: set both, or none for an anonymous client"),
+        ));
     }
     Ok(Ldap {
         url,
@@ -292,7 +314,10 @@ fn check_filter(filter: &str) -> Result<(), String> {
 }
 
 fn check_placeholders(text: &str) -> Result<(), String> {
-    let wrong = text.split('%').skip(1).find(|behind| !behind.starts_with(['s', 'u', 'd']));
+    let wrong = text
+        .split('%')
+        .skip(1)
+        .find(|behind| !behind.starts_with(['s', 'u', 'd']));
     wrong.map_or(Ok(()), |behind| {
         let sign: String = behind.chars().take(1).collect();
         Err(format!(
@@ -308,7 +333,9 @@ mod tests {
 
     fn said(pairs: &[(&str, &str)]) -> String {
         let (_, mistakes) = read_all(pairs);
-        let said = mistakes.iter().map(|mistake| format!("{}: {}", mistake.variable, mistake.reason));
+        let said = mistakes
+            .iter()
+            .map(|mistake| format!("{}: {}", mistake.variable, mistake.reason));
         said.collect::<Vec<_>>().join("\n")
     }
 
@@ -337,7 +364,10 @@ mod tests {
             (vec![(SQL, "postgres://mail:hunter-2@/mail")], "no host"),
             (vec![(SQL, "postgres://mail:hunter-2@db")], "no database"),
             (vec![(SQL, "postgres://db/mail")], "no user"),
-            (vec![(SQL, "postgres://mail:hunter-2@db/mail?pool=4")], "pool is no option"),
+            (
+                vec![(SQL, "postgres://mail:hunter-2@db/mail?pool=4")],
+                "pool is no option",
+            ),
             (vec![(SQL, "postgres://mail:hunter-2@db/mail?sslmode=on")], "sslmode=on"),
             (vec![(SQL, "postgres://mail:hunter-2@db:port/mail")], "port"),
             (vec![(SQL, "sqlite://accounts.db")], "three slashes"),
@@ -347,9 +377,18 @@ mod tests {
             (vec![(LDAP, "ldap://x/dc=a"), (BIND_DN, "cn=x")], BIND_PASSWORD),
             (vec![(LDAP, "ldap://x/dc=a"), (FILTER, "mail=%s")], "in brackets"),
             (vec![(FILTER, "(mail=%s)")], "goes with MAILROOM_ACCOUNTS_LDAP"),
-            (vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_PASSWORD_QUERY", "SELECT 1")], "asks for nobody"),
-            (vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_ALIAS_QUERY", "SELECT '%n'")], "%n is no placeholder"),
-            (vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_ROLE_QUERY", "SELECT '%s';")], "semicolon"),
+            (
+                vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_PASSWORD_QUERY", "SELECT 1")],
+                "asks for nobody",
+            ),
+            (
+                vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_ALIAS_QUERY", "SELECT '%n'")],
+                "%n is no placeholder",
+            ),
+            (
+                vec![(SQL, URL), ("MAILROOM_ACCOUNTS_SQL_ROLE_QUERY", "SELECT '%s';")],
+                "semicolon",
+            ),
         ] {
             let said = said(&pairs);
             assert!(said.contains(reason), "{pairs:?}: {said}");

@@ -67,7 +67,11 @@ pub fn read(text: &str, options: &[&str]) -> Result<Url, String> {
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         if !options.contains(&name) {
-            let known = if options.is_empty() { "there are none".to_owned() } else { options.join(", ") };
+            let known = if options.is_empty() {
+                "there are none".to_owned()
+            } else {
+                options.join(", ")
+            };
             return Err(format!("{name} is no option of this URL ({known})"));
         }
         url.options.push((name.to_owned(), decoded(value)?));

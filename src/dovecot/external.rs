@@ -41,7 +41,11 @@ impl Lines {
                 "{kind} names {{\n  driver = passwd-file\n  passwd_file_path = {}\n  auth_username_format = %{{user | if('~', \
                  '{valid}', 'right', 'wrong')}}\n  result_success = return-fail\n{}}}",
                 names_file().display(),
-                if kind == "passdb" { "  fields {\n    nopassword = yes\n  }\n" } else { "" }
+                if kind == "passdb" {
+                    "  fields {\n    nopassword = yes\n  }\n"
+                } else {
+                    ""
+                }
             )
         };
         let primary = site.domain.replace('.', "[.]");
@@ -79,8 +83,13 @@ fn of_sql(sql: &Sql) -> (String, String, String) {
         Dialect::Sqlite => format!("sqlite_path = {}\nsqlite_readonly = yes\n", quoted(&url.path)),
         Dialect::Mysql => format!("mysql {host} {{\n{}    {port}}}\n", login("dbname")),
         Dialect::Pgsql => {
-            let mode = url.option("sslmode").map_or(String::new(), |mode| format!("    sslmode = {mode}\n"));
-            format!("pgsql {host} {{\n  parameters {{\n{}    {port}{mode}  }}\n}}\n", login("dbname"))
+            let mode = url
+                .option("sslmode")
+                .map_or(String::new(), |mode| format!("    sslmode = {mode}\n"));
+            format!(
+                "pgsql {host} {{\n  parameters {{\n{}    {port}{mode}  }}\n}}\n",
+                login("dbname")
+            )
         }
     };
     let place = format!("sql_driver = {}\n{place}", sql.dialect.name());
@@ -99,7 +108,11 @@ fn of_sql(sql: &Sql) -> (String, String, String) {
 
 fn of_ldap(ldap: &Ldap) -> (String, String, String) {
     let url = &ldap.url;
-    let starttls = if url.option("starttls") == Some("yes") { "ldap_starttls = yes\n" } else { "" };
+    let starttls = if url.option("starttls") == Some("yes") {
+        "ldap_starttls = yes\n"
+    } else {
+        ""
+    };
     let bind = if ldap.bind_dn.is_empty() {
         String::new()
     } else {
@@ -119,14 +132,20 @@ fn of_ldap(ldap: &Ldap) -> (String, String, String) {
     let check = if ldap.password_attribute.is_empty() {
         "  passdb_ldap_bind = yes\n".to_owned()
     } else {
-        format!("  fields {{\n    password = %{{ldap:{}}}\n  }}\n", ldap.password_attribute)
+        format!(
+            "  fields {{\n    password = %{{ldap:{}}}\n  }}\n",
+            ldap.password_attribute
+        )
     };
     let passdbs = format!(
         "passdb directory {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n{check}  result_internalfail = return\n}}\npassdb \
          directory_known {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n  fields {{\n    nopassword = yes\n  }}\n  \
          result_success = return-fail\n  result_internalfail = return\n}}\n"
     );
-    let iterate = filter.replace("%{user}", "*").replace("%{user|username}", "*").replace("%{user|domain}", "*");
+    let iterate = filter
+        .replace("%{user}", "*")
+        .replace("%{user|username}", "*")
+        .replace("%{user|domain}", "*");
     let userdb = format!(
         "userdb directory {{\n  driver = ldap\n  userdb_ldap_filter = {filter}\n  userdb_ldap_iterate_filter = {iterate}\n  \
          userdb_ldap_iterate_fields {{\n    user = %{{ldap:{}}}\n  }}\n",

@@ -187,7 +187,10 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     };
     let users = users::users(&site.domain, trust, accounts);
     plan.files.push(for_dovecot(USERS_FILE.into(), users));
-    plan.files.push(for_dovecot(unknown_file(), users::unknown(accounts, directory.external.is_some())));
+    plan.files.push(for_dovecot(
+        unknown_file(),
+        users::unknown(accounts, directory.external.is_some()),
+    ));
     if directory.external.is_some() {
         let names = format!("{TABLE_HEADER}{}", external::NAMES);
         plan.files.push(File::public(external::names_file(), names));

@@ -71,7 +71,12 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
             user: format!("healthcheck@{}", site.domain),
         },
     });
-    served.map(greeting).chain([logins]).chain(directory).chain(inner()).collect()
+    served
+        .map(greeting)
+        .chain([logins])
+        .chain(directory)
+        .chain(inner())
+        .collect()
 }
 
 /// The main process, which starts all others, and whether one of them is stopped.

@@ -44,7 +44,9 @@ const IN_A_DIRECTORY: &str = "{BLF-CRYPT}$2y$10$abcdefghijklmnopqrstuuAAAAAAAAAA
 pub(super) fn unknown(accounts: &[Account], has_directory: bool) -> String {
     if has_directory {
         let line = |number| format!("{number}:{}::::::\n", password::fits_no_password(IN_A_DIRECTORY));
-        return std::iter::once(TABLE_HEADER.to_owned()).chain((0..UNKNOWN).map(line)).collect();
+        return std::iter::once(TABLE_HEADER.to_owned())
+            .chain((0..UNKNOWN).map(line))
+            .collect();
     }
     let hashes = || accounts.iter().map(|account| account.hash.as_str());
     let costs: BTreeMap<_, _> = hashes().map(|hash| (password::cost(hash), hash)).collect();

@@ -6,12 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
+use super::files::main_cf_file;
 use super::tables::escape_pattern;
 use crate::accounts::ADMINISTRATOR_ALIASES;
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
 use crate::layout::RUN_DIRECTORY;
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::site::Site;
+use crate::staging::Staging;
 use crate::system::files::Owner;
 
 /// proxymap(8) runs as this user.
@@ -80,14 +84,29 @@ impl Tables {
         if has_roles {
             let roles = asked(ROLES);
             tables.sender_logins.push(format!("pipemap:{{static:relay, {roles}}}"));
-            tables.aliases.push(format!("pipemap:{{{}, {roles}}}", rules(ROLES_HERE)));
+            tables
+                .aliases
+                .push(format!("pipemap:{{{}, {roles}}}", rules(ROLES_HERE)));
             if has_domains {
                 let (anywhere, domains) = (rules(ROLES_ANYWHERE), asked(DOMAINS));
-                tables.aliases.push(format!("pipemap:{{{anywhere}, {domains}, static:admin, {roles}}}"));
+                tables
+                    .aliases
+                    .push(format!("pipemap:{{{anywhere}, {domains}, static:admin, {roles}}}"));
             }
         }
         tables
     }
+}
+
+/// postconf(1) reads the files of tables that it finds in main.cf: where they are staged.
+pub(super) fn use_staged(staging: &Staging) -> anyhow::Result<()> {
+    let (main_cf, place) = (main_cf_file(), directory());
+    let text = staging.read(&main_cf);
+    let staged = staging.at(&place).display().to_string();
+    let text = text.replace(&place.display().to_string(), &staged);
+    staging
+        .write(&main_cf, text.as_bytes())
+        .context(main_cf.display().to_string())
 }
 
 /// Adds the files of these tables.
@@ -121,10 +140,16 @@ pub(super) fn add(plan: &mut Plan, external: Option<&External>, site: &Site) {
 }
 
 fn without_extension(delimiters: &str) -> String {
-    let signs: Vec<String> = delimiters.chars().map(|sign| escape_pattern(&sign.to_string())).collect();
+    let signs: Vec<String> = delimiters
+        .chars()
+        .map(|sign| escape_pattern(&sign.to_string()))
+        .collect();
     let names: String = delimiters.chars().filter(|sign| *sign != '-').collect();
     let dash = if delimiters.contains('-') { "-" } else { "" };
-    format!("/^([^@{names}{dash}]+)({})[^@]*@([^@]+)$/ ${{1}}@${{3}}", signs.join("|"))
+    format!(
+        "/^([^@{names}{dash}]+)({})[^@]*@([^@]+)$/ ${{1}}@${{3}}",
+        signs.join("|")
+    )
 }
 
 fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
@@ -181,9 +206,16 @@ fn of_ldap(ldap: &Ldap) -> Vec<(&'static str, String)> {
     let bind = if ldap.bind_dn.is_empty() {
         "bind = no\n".to_owned()
     } else {
-        format!("bind = yes\nbind_dn = {}\n# {LDAP}_BIND_PASSWORD\nbind_pw = {}\n", ldap.bind_dn, ldap.bind_password)
+        format!(
+            "bind = yes\nbind_dn = {}\n# {LDAP}_BIND_PASSWORD\nbind_pw = {}\n",
+            ldap.bind_dn, ldap.bind_password
+        )
     };
-    let start_tls = if url.option("starttls") == Some("yes") { "start_tls = yes\n" } else { "" };
+    let start_tls = if url.option("starttls") == Some("yes") {
+        "start_tls = yes\n"
+    } else {
+        ""
+    };
     let place = format!(
         "server_host = {}://{}\nsearch_base = {}\nversion = 3\ntimeout = 10\n{bind}{start_tls}",
         url.scheme,
@@ -192,7 +224,8 @@ fn of_ldap(ldap: &Ldap) -> Vec<(&'static str, String)> {
     );
     let attribute = &ldap.address_attribute;
     let question = |name, filter: &str, format| {
-        let text = format!("{place}query_filter = {filter}\nresult_attribute = {attribute}\nresult_format = {format}\n");
+        let text =
+            format!("{place}query_filter = {filter}\nresult_attribute = {attribute}\nresult_format = {format}\n");
         (!filter.is_empty()).then_some((name, text))
     };
     [

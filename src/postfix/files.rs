@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::external::{self, Tables};
 use super::main_cf::Given;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, MasterSetting, applied};
 use super::parameters::{OURS, Parameters};
 use super::settings::Settings;
 use super::user_tables::UserFiles;
-use super::external::{self, Tables};
 use super::{META_DIRECTORY, catch_all, main_cf, relay_only, tables};
 use crate::daemon::Basis;
 use crate::layout::{

@@ -162,7 +162,8 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration) -> O
         ));
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
-    let names: Vec<String> = if declaration.accounts.is_empty() && declaration.external.is_none() && site.test_accounts {
+    let names: Vec<String> = if declaration.accounts.is_empty() && declaration.external.is_none() && site.test_accounts
+    {
         accounts::test_names()
             .map(|name| format!("{name}@{}", site.domain))
             .into()

@@ -77,7 +77,7 @@ def test_a_postgresql_database(lab, client, sink):
     server.wait_until_healthy()
     server.wait_for("/healthcheck | grep -q healthy: && echo yes", "healthy again")
 
-    found = ask(client, "sql", *[f"deliver('{to}')" for to in (
+    found = ask(client, "sql", *[f'deliver("{to}")' for to in (
         "ann@metabuilder.local", "bob@b.test", "info@b.test", "info+x@b.test", "nobody@b.test", "postmaster@metabuilder.local",
         "off@metabuilder.local", "none@metabuilder.local", "user@metabuilder.local", "o'neil@metabuilder.local")])
     assert found == ["250"] * 6 + ["550"] * 3 + ["250"]
