@@ -174,7 +174,14 @@ mod tests {
         let accounts = test_accounts(&site.domain, &Hashes::default()).unwrap();
         let said = |paths: &[&str], more: bool| {
             let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
-            unread_mail(&Maildirs { paths, more }, &accounts, &site)
+            unread_mail(
+                &Maildirs { paths, more },
+                &Directory {
+                    accounts: accounts.clone(),
+                    ..Directory::default()
+                },
+                &site,
+            )
         };
         assert_eq!(said(&["admin/Maildir", "user/Maildir"], true), None);
         let one = said(&["example.org/user", "user/Maildir"], false).unwrap();
