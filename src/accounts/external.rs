@@ -182,6 +182,9 @@ pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
     }
 }
 
+/// libpq's words for TLS (PostgreSQL docs, "SSL Support").
+const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
     const SCHEMES: [&str; 5] = ["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
     let scheme = text.split("://").next().unwrap_or_default();
@@ -210,7 +213,6 @@ fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
     if url.user.is_empty() {
         return Err(format!("names no user: write {scheme}://user:password@host/database"));
     }
-    const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
     if let Some(mode) = url.option("sslmode").filter(|mode| !MODES.contains(mode)) {
         return Err(format!("sslmode={mode}: must be one of {}", MODES.join(", ")));
     }

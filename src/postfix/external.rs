@@ -61,7 +61,7 @@ impl Tables {
             External::Ldap(_) => "ldap",
         };
         let asked = |name: &str| format!("proxy:{kind}:{}/{name}.cf", directory().display());
-        let rules = |name: &str| format!("regexp:{}/{name}", directory().display());
+        let pattern = |name: &str| format!("regexp:{}/{name}", directory().display());
         let (has_aliases, has_roles) = match external {
             External::Sql(_) => (true, true),
             External::Ldap(ldap) => (!ldap.alias_filter.is_empty(), !ldap.role_filter.is_empty()),
@@ -75,23 +75,25 @@ impl Tables {
         tables.aliases.push(asked(MAILBOXES));
         tables.sender_logins.clone_from(&tables.aliases);
         if !site.recipient_delimiter.is_empty() {
-            let short = format!("pipemap:{{{}, {}}}", rules(WITHOUT_EXTENSION), asked(MAILBOXES));
+            let short = format!("pipemap:{{{}, {}}}", pattern(WITHOUT_EXTENSION), asked(MAILBOXES));
             tables.sender_logins.push(short);
         }
         if has_domains {
             tables.domains.push(asked(DOMAINS));
         }
         if has_roles {
-            let roles = asked(ROLES);
-            tables.sender_logins.push(format!("pipemap:{{static:relay, {roles}}}"));
+            let holders = asked(ROLES);
+            tables
+                .sender_logins
+                .push(format!("pipemap:{{static:relay, {holders}}}"));
             tables
                 .aliases
-                .push(format!("pipemap:{{{}, {roles}}}", rules(ROLES_HERE)));
+                .push(format!("pipemap:{{{}, {holders}}}", pattern(ROLES_HERE)));
             if has_domains {
-                let (anywhere, domains) = (rules(ROLES_ANYWHERE), asked(DOMAINS));
+                let (anywhere, domains) = (pattern(ROLES_ANYWHERE), asked(DOMAINS));
                 tables
                     .aliases
-                    .push(format!("pipemap:{{{anywhere}, {domains}, static:admin, {roles}}}"));
+                    .push(format!("pipemap:{{{anywhere}, {domains}, static:admin, {holders}}}"));
             }
         }
         tables

@@ -144,6 +144,21 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
             ("POSTFIX_RELAYHOST", "[smtp.example.net]:587"),
         ],
     ),
+    (
+        "13_accounts_in_postgresql",
+        &[(
+            "MAILROOM_ACCOUNTS_SQL",
+            "postgres://mail:hunter-2@db/mail?sslmode=require",
+        )],
+    ),
+    (
+        "14_accounts_in_mysql",
+        &[("MAILROOM_ACCOUNTS_SQL", "mysql://mail:hunter-2@db:3307/mail")],
+    ),
+    (
+        "15_accounts_in_ldap",
+        &[("MAILROOM_ACCOUNTS_LDAP", "ldap://db/dc=a,dc=test?starttls=yes")],
+    ),
 ];
 
 #[test]
