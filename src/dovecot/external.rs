@@ -70,7 +70,7 @@ impl Lines {
 fn of_sql(sql: &Sql) -> (String, String, String) {
     let url = &sql.url;
     let host = &url.host;
-    let port = url.port.map_or(String::new(), |port| format!("port = {port}\n"));
+    let port = url.port.map_or(String::new(), |port| format!("    port = {port}\n"));
     let login = |database: &str| {
         format!(
             "    user = {}\n    # {SQL}\n    password = {}\n    {database} = {}\n",
@@ -81,13 +81,13 @@ fn of_sql(sql: &Sql) -> (String, String, String) {
     };
     let place = match sql.dialect {
         Dialect::Sqlite => format!("sqlite_path = {}\nsqlite_readonly = yes\n", quoted(&url.path)),
-        Dialect::Mysql => format!("mysql {host} {{\n{}    {port}}}\n", login("dbname")),
+        Dialect::Mysql => format!("mysql {host} {{\n{}{port}}}\n", login("dbname")),
         Dialect::Pgsql => {
             let mode = url
                 .option("sslmode")
                 .map_or(String::new(), |mode| format!("    sslmode = {mode}\n"));
             format!(
-                "pgsql {host} {{\n  parameters {{\n{}    {port}{mode}  }}\n}}\n",
+                "pgsql {host} {{\n  parameters {{\n{}{port}{mode}  }}\n}}\n",
                 login("dbname")
             )
         }
