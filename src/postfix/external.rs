@@ -172,10 +172,13 @@ fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
     .into()
 }
 
+/// Seconds until a database that did not answer is asked again: all mail waits meanwhile. (Postfix's default is a minute.)
+const RETRY: u32 = 2;
+
 fn with_login(sql: &Sql, hosts: &str) -> String {
     let Sql { url, .. } = sql;
     format!(
-        "# {SQL}\nhosts = {hosts}\nuser = {}\npassword = {}\ndbname = {}\n",
+        "# {SQL}\nhosts = {hosts}\nuser = {}\npassword = {}\ndbname = {}\nretry_interval = {RETRY}\n",
         url.user, url.password, url.path
     )
 }
