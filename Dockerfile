@@ -35,8 +35,9 @@ RUN groupadd --gid 5000 vmail && useradd --uid 5000 --gid 5000 --home-dir /var/m
  && apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         bash ca-certificates libsasl2-modules net-tools openssl procps telnet tzdata \
-        postfix postfix-lmdb postfix-pcre \
+        postfix postfix-lmdb postfix-pcre postfix-pgsql postfix-mysql postfix-sqlite postfix-ldap \
         dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-sieve dovecot-managesieved \
+        dovecot-pgsql dovecot-mysql dovecot-sqlite dovecot-ldap \
  && install -d /usr/share/mailroom/postfix \
  && cp -r /etc/postfix/dynamicmaps.cf /etc/postfix/postfix-files /etc/postfix/postfix-files.d \
         /usr/share/mailroom/postfix/ \

@@ -54,6 +54,14 @@ pub enum Probe {
         /// Where it is.
         path: PathBuf,
     },
+    /// A user that Dovecot looks up where accounts are kept elsewhere (Dovecot docs, "Authentication Protocol", `USER`). Whether
+    /// there is such a user does not matter. Without an answer logins and mail wait, and are served later.
+    Lookup {
+        /// Dovecot's socket.
+        path: PathBuf,
+        /// Who is looked up.
+        user: String,
+    },
     /// A main process and its children, of which none may be stopped (SIGSTOP).
     Processes {
         /// The file in which the main process keeps its id.
@@ -97,6 +105,9 @@ impl Probe {
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
             Probe::Farewell { path } => closes(path),
+            Probe::Lookup { path, user } => {
+                looks_up(path, user).map_err(|error| io::Error::new(io::ErrorKind::ResourceBusy, reason(&error)))
+            }
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }
@@ -109,7 +120,9 @@ impl fmt::Display for Probe {
             Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
                 write!(f, "port {}", address.port())
             }
-            Probe::Socket { path, .. } | Probe::Farewell { path } => write!(f, "{}", path.display()),
+            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Lookup { path, .. } => {
+                write!(f, "{}", path.display())
+            }
             Probe::Processes { process, .. } => write!(f, "the processes of {process}"),
         }
     }
@@ -188,6 +201,25 @@ fn accepts(path: &Path, greeting: Option<&str>) -> io::Result<()> {
     greeting.map_or(Ok(()), |greeting| {
         expect(&first_line(UnixStream::from(socket))?, greeting)
     })
+}
+
+fn looks_up(path: &Path, user: &str) -> io::Result<()> {
+    let socket = socket_with_patience(AddressFamily::Unix)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let mut stream = UnixStream::from(socket);
+    stream.write_all(format!("VERSION\t1\t2\nUSER\t1\t{user}\tservice=health\n").as_bytes())?;
+    for line in BufReader::new(stream.take(LONGEST_GREETING)).lines() {
+        match line?.split('\t').next() {
+            Some("USER" | "NOTFOUND") => return Ok(()),
+            Some("FAIL") => {
+                return Err(io::Error::other(
+                    "does not answer: logins fail for a while, and mail waits",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Connects to a unix socket, says nothing, and waits until the server closes; what it says before does not matter.

@@ -170,7 +170,7 @@ fn without_word(text: &str, word: &str) -> String {
 }
 
 /// What the name of a secret ends with.
-const SECRET: [&str; 6] = ["PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "KEY"];
+const SECRET: [&str; 7] = ["PASSWORD", "PASSWD", "PASS", "PW", "SECRET", "TOKEN", "KEY"];
 
 /// Names that end so and are none.
 const NO_SECRET: [&str; 2] = ["LOOKUP_KEY", "LAST_LOGIN_KEY"];

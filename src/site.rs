@@ -80,6 +80,9 @@ pub struct Site {
     /// `MAILROOM_SUBMISSION_RATE`: recipients an hour for each account; `None` for off.
     #[serde(rename = "mailroom_submission_rate", deserialize_with = "limit")]
     pub submission_rate: Option<u32>,
+    /// Accounts are in a directory, too (`MAILROOM_ACCOUNTS_SQL`, `MAILROOM_ACCOUNTS_LDAP`).
+    #[serde(skip)]
+    pub has_directory: bool,
     /// `MAILROOM_STOP_TIMEOUT`.
     #[serde(rename = "mailroom_stop_timeout", deserialize_with = "seconds")]
     pub stop_timeout: Duration,
@@ -138,6 +141,11 @@ impl Site {
     pub fn without_extension<'a>(&self, name: &'a str) -> &'a str {
         let is_delimiter = |sign: char| self.recipient_delimiter.contains(sign);
         name.split(is_delimiter).next().unwrap_or_default()
+    }
+
+    /// Whether the test accounts exist while no other account is here.
+    pub fn has_test_accounts(&self) -> bool {
+        self.test_accounts && !self.has_directory
     }
 
     /// Adds domains that the environment does not name.
@@ -286,6 +294,113 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Entries,
         default_note: "none",
         help: "Aliases, as `name:target,target`; `@domain:target` takes all that is nobody's there. Also as `MAILROOM_ALIASES_FILE`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL",
+        kind: Kind::Text,
+        default_note: "none",
+        help: "Accounts in a database: `postgres://user:password@host[:port]/database[?sslmode=…]`, `mysql://…` or `sqlite:///path`. Better as `MAILROOM_ACCOUNTS_SQL_FILE`, the path of a file that holds it.",
+        secret: true,
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_PASSWORD_QUERY",
+        kind: Kind::Text,
+        default: "SELECT password FROM accounts WHERE address = '%s' AND enabled = 1",
+        help: "The hash of the password of `%s`, as column `password`. In all of these queries `%u` and `%d` are its name and its domain.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_MAILBOX_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address FROM accounts WHERE address = '%s' AND enabled = 1",
+        help: "A row if there is an account `%s`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ALIAS_QUERY",
+        kind: Kind::Text,
+        default: "SELECT target FROM aliases WHERE address = '%s'",
+        help: "The targets of the alias `%s`, a row for each.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_DOMAIN_QUERY",
+        kind: Kind::Text,
+        default: "SELECT domain FROM domains WHERE domain = '%s'",
+        help: "A row if `%s` is a domain with mailboxes here, beside those of `POSTFIX_MYDOMAIN` and `MAILROOM_DOMAINS`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ROLE_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address FROM accounts WHERE role = '%s' AND enabled = 1",
+        help: "The addresses of the accounts that have the role `%s`, `admin` or `relay`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_SQL_ITERATE_QUERY",
+        kind: Kind::Text,
+        default: "SELECT address AS user FROM accounts WHERE enabled = 1",
+        help: "The addresses of all accounts, as column `user`, for `doveadm` commands about all of them.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP",
+        kind: Kind::Text,
+        default_note: "none",
+        help: "Accounts in an LDAP directory: `ldap://host[:port]/base[?starttls=yes]` or `ldaps://…`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_BIND_DN",
+        kind: Kind::Text,
+        default_note: "an anonymous client",
+        help: "Who searches there.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD",
+        kind: Kind::Text,
+        default_note: "an anonymous client",
+        help: "Its password; better as `MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD_FILE`, the path of a file that holds it.",
+        secret: true,
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_FILTER",
+        kind: Kind::Text,
+        default: "(&(objectClass=inetOrgPerson)(mail=%s))",
+        help: "Finds the account of an address: `%s` is the address, `%u` its name, `%d` its domain.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ALIAS_FILTER",
+        kind: Kind::Text,
+        default_note: "no aliases there",
+        help: "Finds the accounts for which `%s` is an alias, such as `(mailLocalAddress=%s)`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ROLE_FILTER",
+        kind: Kind::Text,
+        default_note: "each is a user",
+        help: "Finds the accounts that have the role `%s`, `admin` or `relay`, such as `(employeeType=%s)`.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_ADDRESS_ATTRIBUTE",
+        kind: Kind::Text,
+        default: "mail",
+        help: "Holds the address of an account.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_PASSWORD_ATTRIBUTE",
+        kind: Kind::Text,
+        default_note: "the directory checks passwords, by a bind as that account",
+        help: "Holds the hash of its password.",
         ..Variable::NEW
     },
     Variable {

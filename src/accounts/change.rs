@@ -137,7 +137,7 @@ impl Changed<'_> {
             enabled: true,
             origin: None,
         };
-        let was_first = self.known.has_no_account() && self.site.test_accounts;
+        let was_first = self.known.has_no_account() && self.site.has_test_accounts();
         self.known.live.accounts.insert(address.clone(), record);
         let gone = if was_first { "; the test accounts are gone" } else { "" };
         Ok(format!("{address} is added ({}){gone}", role.name()))

@@ -4,10 +4,12 @@ pub mod address;
 pub mod change;
 pub mod declared;
 pub mod entries;
+pub mod external;
 pub mod known;
 mod names;
 pub mod password;
 pub mod records;
+pub mod url;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use self::external::External;
 use self::known::Known;
 use self::records::Record;
 use crate::layout::MAIL_DIRECTORY;
@@ -137,12 +140,14 @@ pub struct Directory {
     pub accounts: Vec<Account>,
     /// Aliases; those of roles come beside them.
     pub aliases: Vec<Alias>,
+    /// Who is asked about more of them.
+    pub external: Option<External>,
 }
 
 impl Directory {
     /// What is declared and what was added live, a declared one before a live one of its name; where there is no account at all,
     /// the test accounts, unless they are off. An error says why a password could not be hashed.
-    pub fn of(site: &Site, known: &Known) -> Result<Directory, String> {
+    pub fn of(site: &Site, known: &Known, external: Option<&External>) -> Result<Directory, String> {
         let Known { declared, live } = known;
         let is_served = |address: &str| {
             let domain = address.rsplit_once('@').map(|(_, domain)| domain);
@@ -152,7 +157,7 @@ impl Directory {
         let accounts = declared.accounts.iter().chain(of_live);
         let accounts = accounts.filter(|(address, record)| record.enabled && is_served(address));
         let mut accounts: Vec<Account> = accounts.map(|(address, record)| Account::of(address, record)).collect();
-        if known.has_no_account() && site.test_accounts {
+        if known.has_no_account() && site.has_test_accounts() {
             accounts = test_accounts(&site.domain)?;
         }
         let is_hidden = |alias: &Alias| declared.aliases.contains_key(&alias.address);
@@ -162,6 +167,7 @@ impl Directory {
             domains: site.domains().map(str::to_owned).collect(),
             accounts,
             aliases: aliases.filter(|alias| is_served(&alias.address)).collect(),
+            external: external.cloned(),
         })
     }
 

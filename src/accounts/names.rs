@@ -20,7 +20,8 @@ pub struct Names<'a> {
 impl Names<'_> {
     /// What is wrong with a target of an alias; nothing where mail to it is delivered, or leaves this server.
     pub fn wrong_target(&self, target: &str) -> Option<String> {
-        if !self.is_served(target) || self.is_somebody(target) {
+        // Who is in a directory is not known here.
+        if !self.is_served(target) || self.site.has_directory || self.is_somebody(target) {
             return None;
         }
         let known = self.accounts.iter().chain(self.aliases.keys()).copied();
@@ -40,7 +41,7 @@ impl Names<'_> {
     fn is_somebody(&self, address: &str) -> bool {
         let (name, _) = split(address);
         let is_test = self.accounts.is_empty()
-            && self.site.test_accounts
+            && self.site.has_test_accounts()
             && test_names().contains(&self.site.without_extension(name));
         self.is_account(address) || self.alias_of(address).is_some() || ADMINISTRATOR_ALIASES.contains(&name) || is_test
     }

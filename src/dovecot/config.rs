@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::settings::{DovecotSetting, Settings, unquoted};
-use super::{drop_in, login_policy_file, refused_file, refuses_itself, sieve, state_directory, unknown_file, users};
+use super::{
+    drop_in, external, login_policy_file, refused_file, refuses_itself, sieve, state_directory, unknown_file, users,
+};
 use crate::accounts::password;
 use crate::daemon::Basis;
 use crate::facts::Facts;
@@ -55,6 +57,7 @@ struct Config<'a> {
     submission: &'a str,
     /// `yes` or `no`.
     protocols: &'a str,
+    directory: external::Lines,
 }
 
 /// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
@@ -95,6 +98,7 @@ impl Config<'_> {
             compiled: sieve::compiled(),
             submission: "",
             protocols: "yes",
+            directory: external::Lines::default(),
         }
     }
 
@@ -186,6 +190,7 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
             Protocols::Ipv4 | Protocols::All => "127.0.0.1:25",
         },
         login_policy: site.limits_logins().then(login_policy_file),
+        directory: external::Lines::of(basis.directory.external.as_ref(), site),
         ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {

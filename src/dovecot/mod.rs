@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod external;
 mod limits;
 mod lists;
 mod log_lines;
@@ -164,10 +165,10 @@ impl Configured for Settings {
             plan: plan(self, basis)?,
             account_files: Some(Box::new(PasswdFiles::of(basis))),
             service: Some(service::service(basis.environment)),
-            probes: probes::all(basis.site, basis.facts),
+            probes: probes::all(basis.site, basis.facts, basis.directory.external.is_some()),
             checker: Box::new(DovecotChecker {
                 scripts: sieve::used(self).map(|script| script.path.clone()).collect(),
-                delivers: basis.site.sieve || basis.directory.has_quotas(basis.site),
+                delivers: basis.site.sieve || basis.site.has_directory || basis.directory.has_quotas(basis.site),
             }),
         })
     }
@@ -183,6 +184,10 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     plan.directory(DOVECOT_RUN_DIRECTORY, Owner::ROOT, 0o755);
     if site.mailboxes {
         mailboxes(&mut plan, &site.domain, &directory.accounts);
+    }
+    if directory.external.is_some() {
+        let names = format!("{TABLE_HEADER}{}", external::NAMES);
+        plan.files.push(File::public(external::names_file(), names));
     }
     if refuses_itself(basis) {
         let protocols = ["imap", "pop3"].into_iter().chain(site.sieve.then_some("sieve"));

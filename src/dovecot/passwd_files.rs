@@ -44,7 +44,10 @@ impl PasswdFiles {
         let users = users::users(basis.site, basis.trust, accounts);
         let files = [
             (PathBuf::from(USERS_FILE), users),
-            (unknown_file(), users::unknown(accounts)),
+            (
+                unknown_file(),
+                users::unknown(accounts, basis.directory.external.is_some()),
+            ),
         ];
         let files = files.map(|(path, text)| File {
             path,

@@ -31,7 +31,7 @@ const LISTENERS: [Listener; 5] = [
 ];
 
 /// All probes, whatever the settings close.
-pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
+pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named> {
     let host = match site.protocols {
         Protocols::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
         Protocols::Ipv4 | Protocols::All => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -67,7 +67,20 @@ pub(super) fn all(site: &Site, facts: &Facts) -> Vec<Named> {
     };
     let is_served = |listener: &&Listener| site.mailboxes && (site.sieve || listener.protocol != "sieve");
     let served = LISTENERS.iter().filter(is_served);
-    served.map(greeting).chain([logins]).chain(inner()).collect()
+    // Whoever it is that is asked for: an answer says that the directory answers.
+    let directory = has_directory.then(|| Named {
+        name: "the directory of accounts".to_owned(),
+        probe: Probe::Lookup {
+            path: Path::new(DOVECOT_RUN_DIRECTORY).join("auth-userdb"),
+            user: format!("healthcheck@{}", site.domain),
+        },
+    });
+    served
+        .map(greeting)
+        .chain([logins])
+        .chain(directory)
+        .chain(inner())
+        .collect()
 }
 
 /// The main process, which starts all others, and whether one of them is stopped.

@@ -39,8 +39,17 @@ pub(super) fn key(address: &str) -> String {
 /// the name. Each cost that accounts have is among them, the most frequent most often.
 pub(super) const UNKNOWN: usize = 16;
 
+/// Stands for the hashes in a directory, which nobody sees here: one as `doveadm pw -s BLF-CRYPT -r 10` makes them.
+const IN_A_DIRECTORY: &str = "{BLF-CRYPT}$2y$10$abcdefghijklmnopqrstuuAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// A passwd-file of hashes that no password fits, by the numbers from 0.
-pub(super) fn unknown(accounts: &[Account]) -> String {
+pub(super) fn unknown(accounts: &[Account], has_directory: bool) -> String {
+    if has_directory {
+        let line = |number| format!("{number}:{}::::::\n", password::fits_no_password(IN_A_DIRECTORY));
+        return std::iter::once(TABLE_HEADER.to_owned())
+            .chain((0..UNKNOWN).map(line))
+            .collect();
+    }
     let hashes = || accounts.iter().map(|account| account.hash.as_str());
     let costs: BTreeMap<_, _> = hashes().map(|hash| (password::cost(hash), hash)).collect();
     let others = UNKNOWN.saturating_sub(costs.len());
@@ -61,13 +70,13 @@ mod tests {
     fn names_without_account_cost_what_accounts_cost() {
         let mut accounts = test_accounts("a.test").unwrap();
         accounts[2].hash = format!("{{BLF-CRYPT}}$2y$10${}", "x".repeat(53));
-        let file = unknown(&accounts);
+        let file = unknown(&accounts, false);
         let lines: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(lines.len(), UNKNOWN, "{file}");
         let of = |scheme: &str| lines.iter().filter(|line| line.contains(scheme)).count();
         assert_eq!((of("{SHA512-CRYPT}"), of("{BLF-CRYPT}")), (11, 5), "{file}");
         assert!(lines[0].starts_with("0:{") && lines[15].starts_with("15:{") && lines[15].ends_with("::::::"));
         assert!(accounts.iter().all(|account| !file.contains(&account.hash)));
-        assert_eq!(unknown(&[]).lines().count(), 1, "the header");
+        assert_eq!(unknown(&[], false).lines().count(), 1, "the header");
     }
 }

@@ -29,7 +29,7 @@ impl Named {
         match &self.probe {
             Probe::Greeting(greeting) => Some(greeting.address.port()),
             Probe::Http { address, .. } => Some(address.port()),
-            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Processes { .. } => None,
+            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Lookup { .. } | Probe::Processes { .. } => None,
         }
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 
 use super::destinations::Unresolved;
 use super::drop_ins;
+use super::external;
 use super::files::{main_cf_file, master_cf_file};
 use super::lookups::{self, Lookup};
 use super::master_cf::Service;
@@ -100,6 +101,7 @@ impl PostfixChecker {
 impl Checker for PostfixChecker {
     fn check<'a>(&'a self, staging: &'a Staging, processes: &'a Processes) -> Work<'a, Findings> {
         Box::pin(async move {
+            external::use_staged(staging)?;
             let tables = async {
                 self.build(staging, processes).await?;
                 self.ask(staging, processes).await

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::delivery::{self, Delivery};
+use super::external::{self, Tables};
 use super::main_cf::Given;
 use super::master_cf::{self, Service};
 use super::master_settings::{Change, MasterSetting, applied};
@@ -68,6 +69,7 @@ pub(super) fn plan(
         let logins: Vec<(String, String)> = hosts.map(|host| (host.to_owned(), login.clone())).collect();
         plan.secret_table(RELAY_LOGIN.into(), &logins);
     }
+    external::add(&mut plan, basis.directory.external.as_ref(), basis.site);
     let delimiters = &basis.site.recipient_delimiter;
     if !delimiters.is_empty() {
         plan.files.push(File::public(
@@ -155,6 +157,11 @@ struct MainCf<'a> {
     relay_login: bool,
     one_copy: bool,
     extensions: bool,
+    /// Tables of a directory, each with what comes before it.
+    mailbox_maps: String,
+    alias_maps: String,
+    sender_logins: String,
+    virtual_transport: &'a str,
     host_lookup: &'a str,
     transport_maps: Option<String>,
     quota: Option<QuotaQuestion>,
@@ -237,12 +244,20 @@ fn main_cf_text(
     delivery: &Delivery,
     basis: &Basis,
 ) -> anyhow::Result<String> {
-    let (site, trust) = (basis.site, basis.trust);
+    let (site, trust, directory) = (basis.site, basis.trust, basis.directory);
     let (certificate, key) = basis.facts.certificate.paths();
+    let external = Tables::of(directory.external.as_ref(), site);
     let values = MainCf {
         hostname: &site.hostname,
         domain: &site.domain,
-        domains: mailbox_domains(site),
+        domains: mailbox_domains(site) + &listed(&external.domains),
+        mailbox_maps: listed(&external.mailboxes),
+        alias_maps: listed(&external.aliases),
+        sender_logins: listed(&external.sender_logins),
+        virtual_transport: match directory.external.as_ref().filter(|_| site.catch_all().is_none()) {
+            Some(_) => BY_LMTP,
+            None => "virtual",
+        },
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
         tables: POSTFIX_TABLES,
@@ -259,7 +274,7 @@ fn main_cf_text(
         certificate,
         key,
         relay_login: settings.relay_login(),
-        one_copy: !basis.directory.aliases.is_empty() && site.catch_all().is_none(),
+        one_copy: (!directory.aliases.is_empty() || directory.external.is_some()) && site.catch_all().is_none(),
         extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
         transport_maps: (!delivery.delivered.is_empty()).then(delivery::transport_maps),
@@ -271,12 +286,24 @@ fn main_cf_text(
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;
     let mut parameters = settings.parameters.clone();
+    // The user's own come first.
+    if let Some(given) = parameters.get_mut("virtual_alias_maps").filter(|_| site.mailboxes) {
+        given.value.push_str(&listed(&external.aliases));
+    }
     parameters.extend(mailboxes.map(|maps| ("virtual_mailbox_maps".to_owned(), maps)));
     // What is asked for may be more than this machine has.
     if let Some(given) = parameters.get_mut("inet_protocols") {
         values.protocols.clone_into(&mut given.value);
     }
     Ok(main_cf::with_parameters(&rendered, &parameters))
+}
+
+/// virtual(8) looks at no name before it makes a path of it, and takes no table from proxymap(8).
+const BY_LMTP: &str = "lmtp:unix:private/dovecot-lmtp";
+
+/// Tables behind others.
+fn listed(tables: &[String]) -> String {
+    tables.iter().map(|table| format!(", {table}")).collect()
 }
 
 /// Signatures of DNS (DNSSEC) reach Postfix by its own look-up alone.

@@ -11,6 +11,7 @@ mod credentials;
 mod delivery;
 mod destinations;
 mod drop_ins;
+mod external;
 mod files;
 mod grammar;
 mod leftovers;

@@ -222,7 +222,8 @@ pub(super) fn without_extension(delimiters: &str) -> String {
     format!("{TABLE_HEADER}:^([^@{others}{hyphen}]+)({first})[^@]*@([^@]+)$: ${{1}}@${{3}}\n")
 }
 
-fn escape_pattern(text: &str) -> String {
+/// Letters of a pattern that stand for themselves.
+pub(super) fn escape_pattern(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] })
         .collect()

@@ -62,11 +62,12 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         secrets,
         kept,
         known,
+        external,
         troubles,
         ..
     } = read;
     let trust = Trust::decide(site, facts);
-    let directory = Directory::of(site, known).map_err(anyhow::Error::msg)?;
+    let directory = Directory::of(site, known, external.as_ref()).map_err(anyhow::Error::msg)?;
     let environment = daemon_environment(site);
     let basis = Basis {
         site,

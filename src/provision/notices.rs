@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::Read;
 use crate::accounts::known::Known;
-use crate::accounts::{Account, Directory, Role};
+use crate::accounts::{Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
@@ -29,7 +29,6 @@ pub struct Notices {
 
 /// All that there is to say.
 pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
-    let accounts = &directory.accounts;
     let set = read.configured.iter().flat_map(|daemon| daemon.settings());
     let configured = set.map(|set| {
         let value = read.secrets.shown(&set.origin, &set.value);
@@ -45,7 +44,7 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
             .iter()
             .chain(&trust.notes)
             .cloned()
-            .chain(unread_mail(&read.facts.maildirs, accounts, &read.site))
+            .chain(unread_mail(&read.facts.maildirs, directory, &read.site))
             .collect(),
         warnings: wrong_entries(read)
             .chain(storage(&read.site, &read.facts))
@@ -80,6 +79,13 @@ fn wrong_entries(read: &Read) -> impl Iterator<Item = String> {
 /// One line about the accounts; with none, how to add one.
 fn who_has_mail(directory: &Directory) -> String {
     let accounts = &directory.accounts;
+    if let Some(external) = &directory.external {
+        let beside = match accounts.len() {
+            0 => String::new(),
+            count => format!("; {count} declared beside them"),
+        };
+        return format!("Accounts are in {}{beside}", external.shown());
+    }
     if accounts.is_empty() {
         return "No accounts: name:password in MAILROOM_ACCOUNTS, or a line in the file that MAILROOM_ACCOUNTS_FILE names, adds one"
             .to_owned();
@@ -110,11 +116,12 @@ fn who_has_mail(directory: &Directory) -> String {
 }
 
 /// Mail that was there before, in the layout of another image, and that no account reads. A relay alone leaves all mail.
-fn unread_mail(maildirs: &Maildirs, accounts: &[Account], site: &Site) -> Option<String> {
-    if !site.mailboxes {
+fn unread_mail(maildirs: &Maildirs, directory: &Directory, site: &Site) -> Option<String> {
+    if !site.mailboxes || directory.external.is_some() {
         return None;
     }
-    let read: Vec<PathBuf> = accounts
+    let read: Vec<PathBuf> = directory
+        .accounts
         .iter()
         .map(|account| account.home(&site.domain).join("Maildir"))
         .collect();
@@ -186,7 +193,14 @@ mod tests {
         let accounts = test_accounts(&site.domain).unwrap();
         let said = |paths: &[&str], more: bool| {
             let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
-            unread_mail(&Maildirs { paths, more }, &accounts, &site)
+            unread_mail(
+                &Maildirs { paths, more },
+                &Directory {
+                    accounts: accounts.clone(),
+                    ..Directory::default()
+                },
+                &site,
+            )
         };
         assert_eq!(said(&["admin/Maildir", "user/Maildir"], true), None);
         let one = said(&["example.org/user", "user/Maildir"], false).unwrap();

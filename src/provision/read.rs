@@ -4,6 +4,7 @@
 use crate::accounts;
 use crate::accounts::declared;
 use crate::accounts::entries::{self, Declaration, Wrong};
+use crate::accounts::external::{self, External};
 use crate::accounts::known::{Kept, Known};
 use crate::accounts::records::Records;
 use crate::daemon::{self, Configured, Daemon, Grammar};
@@ -34,6 +35,8 @@ pub struct Read {
     pub secrets: Secrets,
     /// Accounts and aliases that are declared.
     pub declaration: Declaration,
+    /// Where more of both are.
+    pub external: Option<External>,
     /// Entries in files that are wrong, where the last good state of them is known.
     pub wrong: Vec<Wrong>,
     /// What was in force before.
@@ -122,6 +125,10 @@ fn examined(
     notes.extend(without_ipv6(&mut site, &facts)?);
     let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
+    let (external, of_directory) = external::read(&values);
+    site.has_directory = external.is_some();
+    secrets.add_value(external.as_ref().map_or("", External::secret));
+    objections.extend(of_directory);
     let (declaration, wrong) = entries::read(&values, &site, &kept.live);
     objections.extend(without_mailboxes(&site, &values));
     objections.extend(wrong_catch_all(&site, &values, &declaration, &kept.live));
@@ -145,6 +152,7 @@ fn examined(
         secrets,
         troubles: wrong.iter().map(|wrong| wrong.mistake.clone()).collect(),
         declaration,
+        external,
         wrong,
         kept,
         known: Known::default(),
@@ -213,7 +221,7 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration, live
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
     let there: Vec<String> = declared.chain(live.accounts.keys().cloned()).collect();
-    let names: Vec<String> = if there.is_empty() && site.test_accounts {
+    let names: Vec<String> = if there.is_empty() && site.has_test_accounts() {
         accounts::test_names()
             .map(|name| format!("{name}@{}", site.domain))
             .into()

@@ -36,6 +36,11 @@ impl Values {
         self.0.get(name)
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(AsRef::as_ref)
+    }
+
     /// All of them.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.0.values()

@@ -147,6 +147,21 @@ const ENVIRONMENTS: &[(&str, &[(&str, &str)])] = &[
     ),
     ("13_quota", &[("MAILROOM_QUOTA", "5G")]),
     ("14_sieve", &[("MAILROOM_SIEVE", "on")]),
+    (
+        "15_accounts_in_postgresql",
+        &[(
+            "MAILROOM_ACCOUNTS_SQL",
+            "postgres://mail:hunter-2@db/mail?sslmode=require",
+        )],
+    ),
+    (
+        "16_accounts_in_mysql",
+        &[("MAILROOM_ACCOUNTS_SQL", "mysql://mail:hunter-2@db:3307/mail")],
+    ),
+    (
+        "17_accounts_in_ldap",
+        &[("MAILROOM_ACCOUNTS_LDAP", "ldap://db/dc=a,dc=test?starttls=yes")],
+    ),
 ];
 
 #[test]

@@ -1,0 +1,168 @@
+//! Accounts in a database or in LDAP, as Dovecot asks for them (Dovecot docs, "SQL", "LDAP"). Declared accounts come first.
+//!
+//! A name that could lead out of the mailboxes, such as `..`, is nobody's, whatever the directory says; signs such as `/` no
+//! login has (auth_username_chars). Where a mailbox lies follows from the name that was asked for, never from a row.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
+use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY};
+use crate::site::Site;
+
+/// The names that are nobody's, by one word.
+pub(super) fn names_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/names")
+}
+
+/// The only entry of that file.
+pub(super) const NAMES: &str = "wrong:::::::\n";
+
+/// Lines of dovecot.conf.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Lines {
+    /// How the directory is reached.
+    pub(super) place: Vec<String>,
+    /// Who may log in, and who is not asked about any further.
+    pub(super) passdbs: Vec<String>,
+    /// Who has a mailbox, and where.
+    pub(super) userdbs: Vec<String>,
+}
+
+impl Lines {
+    pub(super) fn of(external: Option<&External>, site: &Site) -> Lines {
+        let Some(external) = external else {
+            return Lines::default();
+        };
+        let guard = |kind: &str| {
+            let valid = "^[a-z0-9_][a-z0-9_+=&\\'-]*([.][a-z0-9_+=&\\'-]+)*@[a-z0-9.-]+$";
+            format!(
+                "{kind} names {{\n  driver = passwd-file\n  passwd_file_path = {}\n  auth_username_format = %{{user | if('~', \
+                 '{valid}', 'right', 'wrong')}}\n  result_success = return-fail\n{}}}",
+                names_file().display(),
+                if kind == "passdb" {
+                    "  fields {\n    nopassword = yes\n  }\n"
+                } else {
+                    ""
+                }
+            )
+        };
+        let primary = site.domain.replace('.', "[.]");
+        let home = format!(
+            "  fields {{\n    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', \
+             '\\\\2/\\\\1')}}\n  }}"
+        );
+        let (place, passdbs, userdb) = match external {
+            External::Sql(sql) => of_sql(sql),
+            External::Ldap(ldap) => of_ldap(ldap),
+        };
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let userdb = format!("{}\n{userdb}  fields_import_all = no\n{home}\n}}", guard("userdb"));
+        Lines {
+            place: lines(&place),
+            passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
+            userdbs: lines(&userdb),
+        }
+    }
+}
+
+fn of_sql(sql: &Sql) -> (String, String, String) {
+    let url = &sql.url;
+    let host = &url.host;
+    let port = url.port.map_or(String::new(), |port| format!("    port = {port}\n"));
+    let login = |database: &str| {
+        format!(
+            "    user = {}\n    # {SQL}\n    password = {}\n    {database} = {}\n",
+            quoted(&url.user),
+            quoted(&url.password),
+            quoted(&url.path)
+        )
+    };
+    let place = match sql.dialect {
+        Dialect::Sqlite => format!("sqlite_path = {}\nsqlite_readonly = yes\n", quoted(&url.path)),
+        Dialect::Mysql => format!("mysql {host} {{\n{}{port}}}\n", login("dbname")),
+        Dialect::Pgsql => {
+            let mode = url
+                .option("sslmode")
+                .map_or(String::new(), |mode| format!("    sslmode = {mode}\n"));
+            format!(
+                "pgsql {host} {{\n  parameters {{\n{}{port}{mode}  }}\n}}\n",
+                login("dbname")
+            )
+        }
+    };
+    let place = format!("sql_driver = {}\n{place}", sql.dialect.name());
+    let (password, mailbox) = (query(&sql.queries.password), query(&sql.queries.mailbox));
+    let passdbs = format!(
+        "passdb directory {{\n  driver = sql\n  passdb_sql_query = {password}\n  use_worker = yes\n  result_internalfail = \
+         return\n}}\npassdb directory_known {{\n  driver = sql\n  passdb_sql_query = SELECT NULL AS password, 'y' AS nopassword \
+         FROM ({password}) AS found\n  use_worker = yes\n  result_success = return-fail\n  result_internalfail = return\n}}\n"
+    );
+    let userdb = format!(
+        "userdb directory {{\n  driver = sql\n  userdb_sql_query = {mailbox}\n  userdb_sql_iterate_query = {}\n",
+        query(&sql.queries.iterate)
+    );
+    (place, passdbs, userdb)
+}
+
+fn of_ldap(ldap: &Ldap) -> (String, String, String) {
+    let url = &ldap.url;
+    let starttls = if url.option("starttls") == Some("yes") {
+        "ldap_starttls = yes\n"
+    } else {
+        ""
+    };
+    let bind = if ldap.bind_dn.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "ldap_auth_dn = {}\n# {LDAP}_BIND_PASSWORD\nldap_auth_dn_password = {}\n",
+            quoted(&ldap.bind_dn),
+            quoted(&ldap.bind_password)
+        )
+    };
+    let place = format!(
+        "ldap_uris = {}://{}\nldap_base = {}\nldap_timeout = 10 secs\n{starttls}{bind}",
+        url.scheme,
+        url.authority(),
+        quoted(&url.path)
+    );
+    let filter = query(&ldap.filter);
+    let check = if ldap.password_attribute.is_empty() {
+        "  passdb_ldap_bind = yes\n".to_owned()
+    } else {
+        format!(
+            "  fields {{\n    password = %{{ldap:{}}}\n  }}\n",
+            ldap.password_attribute
+        )
+    };
+    let passdbs = format!(
+        "passdb directory {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n{check}  result_internalfail = return\n}}\npassdb \
+         directory_known {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n  fields {{\n    nopassword = yes\n  }}\n  \
+         result_success = return-fail\n  result_internalfail = return\n}}\n"
+    );
+    let iterate = filter
+        .replace("%{user}", "*")
+        .replace("%{user|username}", "*")
+        .replace("%{user|domain}", "*");
+    let userdb = format!(
+        "userdb directory {{\n  driver = ldap\n  userdb_ldap_filter = {filter}\n  userdb_ldap_iterate_filter = {iterate}\n  \
+         userdb_ldap_iterate_fields {{\n    user = %{{ldap:{}}}\n  }}\n",
+        ldap.address_attribute
+    );
+    (place, passdbs, userdb)
+}
+
+/// With Dovecot's own variables, which its drivers quote.
+fn query(text: &str) -> String {
+    text.replace("%s", "%{user}")
+        .replace("%u", "%{user|username}")
+        .replace("%d", "%{user|domain}")
+}
+
+/// A value as it is, whatever signs it holds (`%` begins a variable, `$` a reference).
+fn quoted(text: &str) -> String {
+    let text = text.replace('%', "%%").replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{text}\"")
+}
