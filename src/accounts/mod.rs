@@ -4,6 +4,7 @@ pub mod address;
 pub mod change;
 pub mod declared;
 pub mod entries;
+pub mod import;
 pub mod known;
 mod names;
 pub mod password;
