@@ -1,5 +1,7 @@
 //! One change of what was added live, as the command line asks for it. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -107,11 +109,49 @@ impl Change {
             Change::RemoveAlias { address, targets } => changed.remove_alias(&address, &targets),
             Change::AddDomain { domain } => changed.add_domain(&domain),
             Change::RemoveDomain { domain } => changed.remove_domain(&domain),
-            Change::Import { records, replace } => changed.import(records, replace),
+            Change::Import { records, replace } => changed.import(&records, replace).map_err(|objections| {
+                let lines = objections
+                    .iter()
+                    .map(|(address, reason)| format!("{address}: {reason}"));
+                lines.collect::<Vec<_>>().join("\n")
+            }),
         }?;
         *known = changed.known;
         Ok(said)
     }
+}
+
+/// An address, or a domain, and why it cannot be imported.
+pub type Objection = (String, String);
+
+/// What an import would be, in words, or all that is in its way.
+pub fn rehearse_import(records: &Records, replace: bool, known: &Known, site: &Site) -> Result<String, Vec<Objection>> {
+    let known = known.clone();
+    Changed { site, known }.import(records, replace)
+}
+
+/// The domains that records need: their own, and those of their addresses.
+fn domains_of(records: &Records) -> BTreeSet<String> {
+    let addresses = records.accounts.keys().chain(records.aliases.keys());
+    let of_addresses = addresses.filter_map(|address| address.rsplit_once('@'));
+    let of_addresses = of_addresses.map(|(_, domain)| domain.to_owned());
+    of_addresses.chain(records.domains.iter().cloned()).collect()
+}
+
+fn no_aliases() -> String {
+    format!("aliases are names of mailboxes, and {MAILBOXES}=off leaves none")
+}
+
+/// It leads to somebody, and not in a circle.
+fn check_alias_among(names: &Names<'_>, address: &str) -> Result<(), String> {
+    let targets = names.aliases.get(address).copied().unwrap_or_default();
+    if let Some(reason) = targets.iter().find_map(|target| names.wrong_target(target)) {
+        return Err(reason);
+    }
+    if names.leads_back(address) {
+        return Err("leads back to itself over other aliases".to_owned());
+    }
+    Ok(())
 }
 
 struct Changed<'a> {
@@ -199,9 +239,7 @@ impl Changed<'_> {
 
     fn add_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
         if !self.site.mailboxes {
-            return Err(format!(
-                "aliases are names of mailboxes, and {MAILBOXES}=off leaves none"
-            ));
+            return Err(no_aliases());
         }
         let address = self.alias_address(name)?;
         self.alias_may_be_changed(&address)?;
@@ -217,21 +255,8 @@ impl Changed<'_> {
             }
         }
         let said = format!("{address} leads to {}", alias.targets.join(", "));
-        self.check_alias(&address)?;
+        check_alias_among(&self.names(), &address).map_err(|reason| format!("{address}: {reason}"))?;
         Ok(said)
-    }
-
-    /// It leads to somebody, and not in a circle.
-    fn check_alias(&self, address: &str) -> Result<(), String> {
-        let names = self.names();
-        let targets = names.aliases.get(address).copied().unwrap_or_default();
-        if let Some(reason) = targets.iter().find_map(|target| names.wrong_target(target)) {
-            return Err(format!("{address}: {reason}"));
-        }
-        if names.leads_back(address) {
-            return Err(format!("{address}: leads back to itself over other aliases"));
-        }
-        Ok(())
     }
 
     fn remove_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
@@ -301,29 +326,68 @@ impl Changed<'_> {
         Ok(format!("{domain} is removed"))
     }
 
-    fn import(&mut self, records: Records, replace: bool) -> Result<String, String> {
+    /// Everything, or nothing. What is there already as it is imported is no mistake.
+    fn import(&mut self, records: &Records, replace: bool) -> Result<String, Vec<Objection>> {
         let (accounts, aliases) = (records.accounts.len(), records.aliases.len());
-        self.known.live.domains.extend(records.domains);
-        for (address, record) in records.accounts {
-            self.may_be_changed(&address)?;
-            let old = self.known.live.accounts.insert(address.clone(), record);
-            if old.is_some() && !replace {
-                return Err(format!("{address} is there already: --replace takes the imported one"));
+        let mut objections = Vec::new();
+        let mut object = |address: &str, checked: Result<(), String>| {
+            if let Err(reason) = checked {
+                objections.push((address.to_owned(), reason));
             }
-            self.is_free(&address)?;
-        }
-        for (address, targets) in records.aliases {
-            self.alias_may_be_changed(&address)?;
-            let old = self.known.live.aliases.insert(address.clone(), targets);
-            if old.is_some() && !replace {
-                return Err(format!(
-                    "the alias {address} is there already: --replace takes the imported one"
-                ));
+        };
+        let mut added = Vec::new();
+        for domain in domains_of(records) {
+            let live = &self.known.live.domains;
+            if self.site.domains().all(|served| served != domain) && !live.contains(&domain) {
+                object(&domain, self.add_domain(&domain).map(drop));
+                added.push(domain);
             }
         }
-        let addresses: Vec<String> = self.known.live.aliases.keys().cloned().collect();
-        addresses.iter().try_for_each(|address| self.check_alias(address))?;
-        Ok(format!("{accounts} accounts and {aliases} aliases are imported"))
+        for (address, record) in &records.accounts {
+            object(address, self.import_account(address, record, replace));
+        }
+        for (address, targets) in &records.aliases {
+            object(address, self.import_alias(address, targets, replace));
+        }
+        let names = self.names();
+        for address in records.accounts.keys() {
+            object(address, self.is_free_among(&names, address));
+        }
+        for address in records.aliases.keys() {
+            object(address, check_alias_among(&names, address));
+        }
+        if !objections.is_empty() {
+            return Err(objections);
+        }
+        let domains = match added.as_slice() {
+            [] => String::new(),
+            added => format!("; new domains: {}", added.join(", ")),
+        };
+        Ok(format!(
+            "{accounts} accounts and {aliases} aliases are imported{domains}"
+        ))
+    }
+
+    fn import_account(&mut self, address: &str, record: &Record, replace: bool) -> Result<(), String> {
+        self.may_be_changed(address)?;
+        password::check_scheme(&record.hash).map_err(|reason| format!("the password {reason}"))?;
+        let old = self.known.live.accounts.insert(address.to_owned(), record.clone());
+        if old.is_some_and(|old| old != *record) && !replace {
+            return Err("is there already: --replace takes the imported one".to_owned());
+        }
+        Ok(())
+    }
+
+    fn import_alias(&mut self, address: &str, targets: &Targets, replace: bool) -> Result<(), String> {
+        if !self.site.mailboxes {
+            return Err(no_aliases());
+        }
+        self.alias_may_be_changed(address)?;
+        let old = self.known.live.aliases.insert(address.to_owned(), targets.clone());
+        if old.is_some_and(|old| old != *targets) && !replace {
+            return Err("is there already with other targets: --replace takes the imported ones".to_owned());
+        }
+        Ok(())
     }
 
     /// A full address in a domain of this server.
@@ -383,9 +447,12 @@ impl Changed<'_> {
 
     /// Mail to a sub-address of one account must not be another's, and no mailbox lies where a domain's do.
     fn is_free(&self, address: &str) -> Result<(), String> {
+        self.is_free_among(&self.names(), address)
+    }
+
+    fn is_free_among(&self, names: &Names<'_>, address: &str) -> Result<(), String> {
         let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
         let short = |name: &str| self.site.without_extension(name).to_owned();
-        let names = self.names();
         let base = format!("{}@{domain}", short(name));
         if base != address && names.accounts.contains(base.as_str()) {
             return Err(format!(

@@ -105,10 +105,10 @@ fn digest(clear: &[(&Declared, &str)]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One hash takes some 50 ms.
-fn on_all_processors(
-    declared: &[Declared],
-    hash: impl Fn(&Declared) -> Result<String, String> + Sync,
+/// Hashes of all, in their order: one takes some 50 ms.
+pub(super) fn on_all_processors<T: Sync>(
+    declared: &[T],
+    hash: impl Fn(&T) -> Result<String, String> + Sync,
 ) -> Result<Vec<String>, String> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = declared.len().div_ceil(processors).max(1);

@@ -5,6 +5,7 @@ pub mod change;
 pub mod declared;
 pub mod entries;
 pub mod external;
+pub mod import;
 pub mod known;
 mod names;
 pub mod password;

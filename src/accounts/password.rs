@@ -65,7 +65,8 @@ pub fn verifies(password: &str, hash: &str) -> bool {
     }
 }
 
-fn check_length(password: &str) -> Result<(), String> {
+/// Whether a password can be hashed: it is not empty, is not cut off by bcrypt, and holds no control characters.
+pub fn check_length(password: &str) -> Result<(), String> {
     match password.len() {
         0 => Err("must not be empty".to_owned()),
         LONGEST.. if password.len() > LONGEST => Err(format!(
@@ -92,21 +93,18 @@ pub fn check_clear(password: &str) -> Result<(), String> {
             "holds a colon or white space, which cannot stand in an entry: give its hash instead ({MAKE_A_HASH})"
         ));
     }
-    let looks_like = |prefixes: &[&str]| prefixes.iter().any(|prefix| password.starts_with(prefix));
-    for (prefixes, scheme) in [
-        (&["$2y$", "$2b$", "$2a$"][..], "BLF-CRYPT"),
-        (&["$6$"], "SHA512-CRYPT"),
-        (&["$5$"], "SHA256-CRYPT"),
-        (&["$argon2"], "ARGON2"),
-        (&["$1$", "$y$", "$7$"], "CRYPT"),
-    ] {
-        if looks_like(prefixes) {
-            return Err(format!(
-                "looks like a hash without its scheme: write {{{scheme}}} before it"
-            ));
-        }
+    if let Some(scheme) = scheme_without_name(password) {
+        return Err(format!(
+            "looks like a hash without its scheme: write {{{scheme}}} before it"
+        ));
     }
     Ok(())
+}
+
+/// The scheme of a hash that stands without one, as in shadow(5): crypt(5) and Argon2 begin with an identifier.
+pub fn scheme_without_name(text: &str) -> Option<&'static str> {
+    let (id, _) = text.strip_prefix('$')?.split_once('$')?;
+    scheme_of(id)
 }
 
 /// What is to be said of a scheme.
@@ -473,7 +471,7 @@ mod tests {
             ("a\u{a0}b", "give its hash instead"),
             ("$2b$10$abc", "write {BLF-CRYPT} before it"),
             ("$6$abc", "write {SHA512-CRYPT} before it"),
-            ("$argon2id$v=19$", "write {ARGON2} before it"),
+            ("$argon2id$v=19$", "write {ARGON2ID} before it"),
         ] {
             assert!(
                 check_clear(password).is_err_and(|reason| reason.contains(said)),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::output::{complain, print};
 use super::table::Table;
-use super::{EXIT_USAGE, live, processes};
+use super::{EXIT_USAGE, import, live, processes};
 use crate::accounts::address::Address;
 use crate::accounts::change::Change;
 use crate::accounts::known::{Kept, Known};
@@ -82,6 +82,10 @@ pub enum Accounts {
         #[arg(long)]
         json: bool,
     },
+    /// Add accounts and aliases of docker-mailserver, a passwd-file, CSV, or mailroom account export
+    Import(import::Options),
+    /// Print all accounts and aliases, with password hashes, for mailroom account import
+    Export,
     /// Show an account, with the size of its mail
     Show {
         /// `user`, or `user@domain`
@@ -139,6 +143,8 @@ pub fn run(command: Accounts, environment: &Environment) -> anyhow::Result<u8> {
         Accounts::Disable { name } => enable(name, false, environment),
         Accounts::Enable { name } => enable(name, true, environment),
         Accounts::Remove { name, delete_mail } => remove(name, delete_mail, environment),
+        Accounts::Import(options) => import::import(&options, environment),
+        Accounts::Export => import::export(environment),
         Accounts::List { json } => list(json),
         Accounts::Show { name, json } => show(&name, json, environment),
     }

@@ -92,7 +92,7 @@ fn locked() -> Result<Option<Held>, String> {
 }
 
 /// The settings of the site, as a start would read them.
-fn site(environment: &Environment, kept: Kept) -> anyhow::Result<Site> {
+pub(super) fn site(environment: &Environment, kept: Kept) -> anyhow::Result<Site> {
     processes::with(async |processes| {
         let read = provision::read(DAEMONS, environment, processes, kept).await?;
         Ok(read.site)

@@ -5,6 +5,7 @@ pub mod check;
 mod decide;
 pub mod healthcheck;
 pub mod help_env;
+mod import;
 mod live;
 pub mod names;
 pub mod output;

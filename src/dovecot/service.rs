@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::config_file;
-use crate::layout::{AUTH_SOCKET, DOVECOT_RUN_DIRECTORY, RUN_DIRECTORY};
+use crate::layout::{AUTH_SOCKET, CERTIFICATE_DIRECTORY, DOVECOT_RUN_DIRECTORY, RUN_DIRECTORY};
 use crate::supervise::service::{Readiness, Service, StopShare};
 
 /// `dovecot -F` says by sd_notify(3) that its listeners are open. It trusts the bare number in a stale master.pid and
@@ -26,7 +26,11 @@ pub(super) fn service(environment: &[(String, String)]) -> Service {
         ready: Readiness::Notify(notify),
         pid_file,
         process: "dovecot",
-        reads: config_file().parent().map(Path::to_owned).into_iter().collect(),
+        reads: [config_file().parent(), Some(Path::new(CERTIFICATE_DIRECTORY))]
+            .into_iter()
+            .flatten()
+            .map(Path::to_owned)
+            .collect(),
         reload_guard: None,
         drain: None,
         stop_share: StopShare { drain: 0, end: 20 },

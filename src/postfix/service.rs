@@ -8,7 +8,7 @@ use super::files::main_cf_file;
 use super::main_cf::{self, Given};
 use super::{leftovers, master_cf, probes, reload_guard};
 use crate::health::Named;
-use crate::layout::{AUTH_SOCKET, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY};
+use crate::layout::{AUTH_SOCKET, CERTIFICATE_DIRECTORY, POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, QUEUE_DIRECTORY};
 use crate::plan::{File, Plan};
 use crate::supervise::service::{Drain, Preparation, Queue, Readiness, ReloadGuard, Service, StopShare};
 
@@ -62,7 +62,7 @@ pub(super) fn service(
         ready: Readiness::Answers(first),
         pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
         process: "master",
-        reads: [POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES]
+        reads: [POSTFIX_CONFIG_DIRECTORY, POSTFIX_TABLES, CERTIFICATE_DIRECTORY]
             .map(Into::into)
             .into_iter()
             .chain(tables)

@@ -198,6 +198,8 @@ fn fingerprint(service: &Service, plan: &Plan, served: &str) -> u64 {
     for file in files.chain(referenced).filter(|(path, _)| is_read(path)) {
         file.hash(&mut hasher);
     }
-    served.hash(&mut hasher);
+    if is_read(Path::new(CERTIFICATE)) {
+        served.hash(&mut hasher);
+    }
     hasher.finish()
 }
