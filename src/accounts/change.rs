@@ -109,7 +109,7 @@ impl Change {
             Change::RemoveAlias { address, targets } => changed.remove_alias(&address, &targets),
             Change::AddDomain { domain } => changed.add_domain(&domain),
             Change::RemoveDomain { domain } => changed.remove_domain(&domain),
-            Change::Import { records, replace } => changed.import(records, replace).map_err(|objections| {
+            Change::Import { records, replace } => changed.import(&records, replace).map_err(|objections| {
                 let lines = objections
                     .iter()
                     .map(|(address, reason)| format!("{address}: {reason}"));
@@ -125,7 +125,7 @@ impl Change {
 pub type Objection = (String, String);
 
 /// What an import would be, in words, or all that is in its way.
-pub fn rehearse_import(records: Records, replace: bool, known: &Known, site: &Site) -> Result<String, Vec<Objection>> {
+pub fn rehearse_import(records: &Records, replace: bool, known: &Known, site: &Site) -> Result<String, Vec<Objection>> {
     let known = known.clone();
     Changed { site, known }.import(records, replace)
 }
@@ -327,7 +327,7 @@ impl Changed<'_> {
     }
 
     /// Everything, or nothing. What is there already as it is imported is no mistake.
-    fn import(&mut self, records: Records, replace: bool) -> Result<String, Vec<Objection>> {
+    fn import(&mut self, records: &Records, replace: bool) -> Result<String, Vec<Objection>> {
         let (accounts, aliases) = (records.accounts.len(), records.aliases.len());
         let mut objections = Vec::new();
         let mut object = |address: &str, checked: Result<(), String>| {
@@ -336,7 +336,7 @@ impl Changed<'_> {
             }
         };
         let mut added = Vec::new();
-        for domain in domains_of(&records) {
+        for domain in domains_of(records) {
             let live = &self.known.live.domains;
             if self.site.domains().all(|served| served != domain) && !live.contains(&domain) {
                 object(&domain, self.add_domain(&domain).map(drop));
@@ -592,6 +592,58 @@ mod tests {
         assert_eq!(failed, [false, false, false, true, true, true, true], "{said:?}");
         assert!(said[5].as_ref().unwrap_err().contains("leads back"), "{said:?}");
         assert_eq!(known.live.aliases["info@metabuilder.local"].targets.len(), 2);
+    }
+
+    #[test]
+    fn an_import_is_all_or_nothing_and_names_all_that_is_wrong() {
+        let import = |accounts: &[&str], aliases: &[(&str, &str)], replace| {
+            let mut records = Records::default();
+            for address in accounts {
+                let record = Record {
+                    hash: HASH.to_owned(),
+                    role: Role::User,
+                    quota: None,
+                    enabled: true,
+                    origin: None,
+                };
+                records.accounts.insert((*address).to_owned(), record);
+            }
+            for (address, target) in aliases {
+                let targets = Targets {
+                    targets: vec![(*target).to_owned()],
+                    origin: None,
+                };
+                records.aliases.insert((*address).to_owned(), targets);
+            }
+            Change::Import { records, replace }
+        };
+        let (known, said) = made(vec![
+            import(&["a@b.test", "a@c.test"], &[("@c.test", "a@b.test")], false),
+            import(&["a@b.test", "d@c.test"], &[], false),
+            import(
+                &["new@b.test", "a+x@b.test", "c.test@b.test"],
+                &[("@c.test", "a@c.test"), ("@b.test", "no@e.test")],
+                false,
+            ),
+            import(&[], &[("@c.test", "a@c.test"), ("lost@f.test", "no@c.test")], true),
+        ]);
+        let expected = "2 accounts and 1 aliases are imported; new domains: c.test";
+        assert_eq!(said[0].as_deref(), Ok(expected));
+        assert!(
+            said[1].is_ok(),
+            "what is there as it is imported is no mistake: {said:?}"
+        );
+        let wrong = said[2].as_ref().unwrap_err();
+        for reason in [
+            "a+x@b.test: a+x@b.test is a sub-address",
+            "c.test is the name of a domain",
+            "@c.test: is there already",
+        ] {
+            assert!(wrong.contains(reason), "{reason}: {wrong}");
+        }
+        assert!(!known.live.accounts.contains_key("new@b.test"));
+        assert!(said[3].is_ok(), "@c.test takes what is nobody's: {said:?}");
+        assert_eq!(known.live.aliases["@c.test"].targets, ["a@c.test"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `mailroom account import` and `export`: accounts from other servers, and to them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub fn import(options: &Options, environment: &Environment) -> anyhow::Result<u8
     let mut wrong = read.wrong.clone();
     // Without an account, an alias to it is wrong.
     let said = loop {
-        match change::rehearse_import(records.clone(), options.replace, &known, &site) {
+        match change::rehearse_import(&records, options.replace, &known, &site) {
             Ok(said) => break said,
             Err(objections) => {
                 for (name, reason) in objections {
@@ -170,9 +171,10 @@ fn hashed(read: &Import, there: &Records) -> Result<Records, String> {
     let clear = read.clear();
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let time = HASH * u32::try_from(clear / processors).unwrap_or(u32::MAX);
-    let target = match time > Duration::from_secs(1) {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
+    let target = if time > Duration::from_secs(1) {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(clear as u64), target);
     if let Ok(style) = ProgressStyle::with_template("{pos} of {len} passwords hashed {bar:40} {eta} left") {
@@ -207,7 +209,7 @@ fn show(records: &Records, known: &Known) {
     if rows.len() > SHOWN {
         print(format_args!("and {} more", rows.len() - SHOWN));
     }
-    let mut schemes = std::collections::BTreeMap::new();
+    let mut schemes = BTreeMap::new();
     for record in records.accounts.values() {
         *schemes.entry(password::cost(&record.hash).0).or_insert(0_usize) += 1;
     }
