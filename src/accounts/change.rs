@@ -595,6 +595,58 @@ mod tests {
     }
 
     #[test]
+    fn an_import_is_all_or_nothing_and_names_all_that_is_wrong() {
+        let import = |accounts: &[&str], aliases: &[(&str, &str)], replace| {
+            let mut records = Records::default();
+            for address in accounts {
+                let record = Record {
+                    hash: HASH.to_owned(),
+                    role: Role::User,
+                    quota: None,
+                    enabled: true,
+                    origin: None,
+                };
+                records.accounts.insert((*address).to_owned(), record);
+            }
+            for (address, target) in aliases {
+                let targets = Targets {
+                    targets: vec![(*target).to_owned()],
+                    origin: None,
+                };
+                records.aliases.insert((*address).to_owned(), targets);
+            }
+            Change::Import { records, replace }
+        };
+        let (known, said) = made(vec![
+            import(&["a@b.test", "a@c.test"], &[("@c.test", "a@b.test")], false),
+            import(&["a@b.test", "d@c.test"], &[], false),
+            import(
+                &["new@b.test", "a+x@b.test", "c.test@b.test"],
+                &[("@c.test", "a@c.test"), ("@b.test", "no@e.test")],
+                false,
+            ),
+            import(&[], &[("@c.test", "a@c.test"), ("lost@f.test", "no@c.test")], true),
+        ]);
+        let expected = "2 accounts and 1 aliases are imported; new domains: c.test";
+        assert_eq!(said[0].as_deref(), Ok(expected));
+        assert!(
+            said[1].is_ok(),
+            "what is there as it is imported is no mistake: {said:?}"
+        );
+        let wrong = said[2].as_ref().unwrap_err();
+        for reason in [
+            "a+x@b.test: a+x@b.test is a sub-address",
+            "c.test is the name of a domain",
+            "@c.test: is there already",
+        ] {
+            assert!(wrong.contains(reason), "{reason}: {wrong}");
+        }
+        assert!(!known.live.accounts.contains_key("new@b.test"));
+        assert!(said[3].is_ok(), "@c.test takes what is nobody's: {said:?}");
+        assert_eq!(known.live.aliases["@c.test"].targets, ["a@c.test"]);
+    }
+
+    #[test]
     fn what_is_declared_is_changed_where_it_is() {
         let site = site(&[]);
         let mut known = Known::default();

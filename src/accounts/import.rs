@@ -23,11 +23,11 @@ const LEFT: [(&str, &str); 7] = [
     ("dovecot-masters.cf", "there are no master accounts here"),
     (
         "postfix-send-access.cf",
-        "an account that may not send: mailroom account disable",
+        "there are no accounts here that may only receive",
     ),
     (
         "postfix-receive-access.cf",
-        "an account that may not receive: mailroom account disable",
+        "there are no accounts here that may only send",
     ),
     (
         "postfix-main.cf",
@@ -35,10 +35,13 @@ const LEFT: [(&str, &str); 7] = [
     ),
     (
         "postfix-master.cf",
-        "lines of master.cf go to POSTFIX_MASTER_ variables",
+        "lines of master.cf go to /etc/mailroom/master.cf.d, or MAILROOM_MASTER_ variables",
     ),
     ("dovecot.cf", "lines of dovecot.conf go to /etc/mailroom/dovecot.d"),
 ];
+
+/// The columns of CSV.
+const COLUMNS: [&str; 4] = ["address", "password", "role", "quota"];
 
 /// Why a file of a configuration directory is not read.
 pub fn left(name: &str) -> &'static str {
@@ -281,7 +284,6 @@ impl Reading<'_> {
     }
 
     fn csv(&mut self, path: &str, text: &str) {
-        const COLUMNS: [&str; 4] = ["address", "password", "role", "quota"];
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .from_reader(text.as_bytes());

@@ -1,5 +1,6 @@
 //! `mailroom account import` and `export`: accounts from other servers, and to them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -208,7 +209,7 @@ fn show(records: &Records, known: &Known) {
     if rows.len() > SHOWN {
         print(format_args!("and {} more", rows.len() - SHOWN));
     }
-    let mut schemes = std::collections::BTreeMap::new();
+    let mut schemes = BTreeMap::new();
     for record in records.accounts.values() {
         *schemes.entry(password::cost(&record.hash).0).or_insert(0_usize) += 1;
     }
