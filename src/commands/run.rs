@@ -26,7 +26,6 @@ use crate::server::sweep::{SWEEP, sweep};
 use crate::server::{self, DeclaredFiles, Followed, InForce, Networks, Origin};
 use crate::settings::Environment;
 use crate::system::lock::{self, Attempt, Held};
-use crate::system::memory;
 use crate::system::panics;
 use crate::system::processes::{self, Processes};
 use crate::system::signals::{self, Asked, Signals};
@@ -152,7 +151,6 @@ async fn start(
     let reserved = (SWEEP + FLUSH).min(read.site.stop_timeout / 4);
     let limits = server::limits(&read.site, reserved);
     drop(read);
-    memory::give_back();
     Ok(server::serve(origin, provisioned, in_force, followed, limits, asked, meanings).await)
 }
 

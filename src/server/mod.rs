@@ -33,10 +33,13 @@ use crate::settings::Environment;
 use crate::site::{OnFailure, Protocols, Site};
 use crate::supervise::policy;
 use crate::supervise::{Limits, Output, Request, supervise};
+use crate::system::memory;
 use crate::system::panics;
 use crate::system::processes::Processes;
 use crate::system::signals::Asked;
 
+/// By then the daemons have started as a rule, and what that needed is needed no more.
+const STARTED: Duration = Duration::from_secs(5);
 /// Time between two explanations of log lines: finding the reason costs a conversation with another server.
 const BETWEEN_EXPLANATIONS: Duration = Duration::from_secs(600);
 
@@ -124,6 +127,10 @@ pub async fn serve(
     spawn_local(understand(meanings, requests.clone(), origin.clone()));
     spawn_local(obey(asked, requests.clone(), wishes.clone(), origin.logs.clone()));
     in_force.fingerprints = provisioned.fingerprints;
+    spawn_local(async {
+        tokio::time::sleep(STARTED).await;
+        memory::give_back();
+    });
     let (processes, output) = (origin.processes.clone(), Rc::new(origin.logs.clone()));
     let Followed { networks, declared } = followed;
     let (networks, declared) = (Rc::new(networks), Rc::new(declared));
