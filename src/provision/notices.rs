@@ -8,7 +8,7 @@ use crate::accounts::known::Known;
 use crate::accounts::{Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
-use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY};
+use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, STATE_DIRECTORY};
 use crate::site::Site;
 use crate::trust::Trust;
 
@@ -47,7 +47,7 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
             .chain(unread_mail(&read.facts.maildirs, directory, &read.site))
             .collect(),
         warnings: wrong_entries(read)
-            .chain(storage(&read.site, &read.facts))
+            .chain(storage(read))
             .chain(read.facts.certificate.warnings(&read.site.hostname))
             .chain(of_daemons)
             .chain(read.facts.rights.warning())
@@ -150,14 +150,17 @@ fn unnamed_probe(facts: &Facts) -> Option<String> {
     })
 }
 
-/// Mail that would be lost with the container.
-fn storage(site: &Site, facts: &Facts) -> Vec<String> {
+/// Mail, and accounts, that would be lost with the container.
+fn storage(read: &Read) -> Vec<String> {
+    let Read { site, facts, known, .. } = read;
+    let accounts = (STATE_DIRECTORY, "what commands added to accounts, aliases and domains");
     let volumes = [
         (MAIL_DIRECTORY, "all mail"),
         (QUEUE_DIRECTORY, "accepted mail that is not delivered yet"),
     ];
     volumes
         .into_iter()
+        .chain((!known.live.is_empty()).then_some(accounts))
         .filter(|(path, _)| site.volumes().any(|volume| volume == *path))
         .filter_map(|(path, what)| {
             let place = match Path::new(path) {
