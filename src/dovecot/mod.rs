@@ -168,7 +168,9 @@ impl Configured for Settings {
             probes: probes::all(basis.site, basis.facts, basis.directory.external.is_some()),
             checker: Box::new(DovecotChecker {
                 scripts: sieve::used(self).map(|script| script.path.clone()).collect(),
-                delivers: basis.site.sieve || basis.site.has_directory || basis.directory.has_quotas(basis.site),
+                delivers: basis.site.sieve
+                    || basis.directory.has_quotas(basis.site)
+                    || (basis.site.has_directory && basis.site.mailboxes),
             }),
         })
     }

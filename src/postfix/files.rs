@@ -194,6 +194,7 @@ pub(super) fn is_written(parameter: &str, value: &str, known: &Parameters, value
             .replace("{{ config_directory }}", POSTFIX_CONFIG_DIRECTORY)
             .replace("{{ mail_directory }}", MAIL_DIRECTORY)
             .replace("{{ vmail_uid }}", &VMAIL_UID.to_string())
+            .replace("{{ virtual_transport }}", "virtual")
             .replace("{{ certificate }}", CERTIFICATE)
             .replace("{{ key }}", KEY)
     };
