@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use super::password;
-use super::records::{Record, Records};
+use super::records::Records;
 use crate::layout::{DECLARED_FILE, LIVE_FILE, PREVIOUS_FILE};
 use crate::plan::File;
 use crate::report::Unusable;
@@ -98,13 +98,10 @@ fn read(path: &str, advice: &str) -> anyhow::Result<(Option<Records>, String)> {
 }
 
 fn wrong_hash(records: &Records) -> Option<(&str, String)> {
-    let wrong = |(address, record): (&'_ String, &Record)| {
+    records.accounts.iter().find_map(|(address, record)| {
         let reason = password::check_scheme(&record.hash).err()?;
-        Some((address.clone(), reason))
-    };
-    let (address, reason) = records.accounts.iter().find_map(wrong)?;
-    let (address, _) = records.accounts.get_key_value(&address)?;
-    Some((address, reason))
+        Some((address.as_str(), reason))
+    })
 }
 
 fn line_of(text: &str, address: &str) -> usize {

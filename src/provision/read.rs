@@ -1,6 +1,8 @@
 //! The first step: what is set, and what is there. Mistakes of the user's come back beside it: a wrong variable has its
 //! default then.
 
+use tokio::task::spawn_blocking;
+
 use crate::accounts;
 use crate::accounts::declared;
 use crate::accounts::entries::{self, Declaration, Wrong};
@@ -20,7 +22,6 @@ use crate::site::{CATCH_ALL, MAILBOXES, Protocols, QUOTA, SIEVE, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
-use tokio::task::spawn_blocking;
 
 /// What was read.
 #[derive(Debug)]
