@@ -6,6 +6,8 @@ pub const POSTFIX_CONFIG_DIRECTORY: &str = "/etc/postfix";
 pub const QUEUE_DIRECTORY: &str = "/var/spool/postfix";
 /// The mailboxes: a volume.
 pub const MAIL_DIRECTORY: &str = "/var/mail";
+/// In each home: when mail was last read there.
+pub const LAST_LOGIN: &str = "last-login";
 /// Uid and gid of the account vmail, owner of all mailboxes.
 pub const VMAIL_UID: u32 = 5000;
 /// The directory of certificate and key: a volume.

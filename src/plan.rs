@@ -1,5 +1,6 @@
 //! What shall be on disk: every directory, file and table, as values.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::secrets::Secrets;
@@ -33,7 +34,7 @@ pub struct Tree {
 }
 
 /// A whole file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct File {
     /// Where it is.
     pub path: PathBuf,
@@ -114,6 +115,13 @@ impl Plan {
             without,
             beside,
         });
+    }
+
+    /// A number that changes with any of the files, and with what is made of them; directories follow the accounts.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.files, &self.tables, &self.drop_ins, &self.referenced).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Adds all of another plan.

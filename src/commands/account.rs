@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{complain, print};
@@ -16,10 +18,11 @@ use crate::accounts::change::Change;
 use crate::accounts::known::{Kept, Known};
 use crate::accounts::records::Record;
 use crate::accounts::{Account, Quota, Role, password};
-use crate::layout::{USERS_FILE, VMAIL_UID};
+use crate::layout::{LAST_LOGIN, USERS_FILE, VMAIL_UID};
 use crate::settings::Environment;
 use crate::site;
 use crate::staging::LIMIT;
+use crate::system::beneath;
 
 /// Longest deletion of one account's mail.
 const DELETION: Duration = Duration::from_secs(3600);
@@ -348,6 +351,8 @@ struct Whole {
     home: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<Mail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_login: Option<String>,
 }
 
 fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8> {
@@ -362,28 +367,49 @@ fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8>
         ));
         return Ok(EXIT_USAGE);
     };
+    let home = Account::home_of(&shown.address, &primary);
     let whole = Whole {
-        home: Account::home_of(&shown.address, &primary).display().to_string(),
         mail: mail(&shown.address),
+        last_login: last_login(&home),
+        home: home.display().to_string(),
         shown,
     };
     if json {
         print(serde_json::to_string_pretty(&whole)?);
         return Ok(0);
     }
-    let Whole { shown, home, mail } = &whole;
-    print(format_args!("address   {}", shown.address));
-    print(format_args!("role      {}", shown.role.name()));
-    print(format_args!("state     {}", shown.state()));
+    let Whole {
+        shown,
+        home,
+        mail,
+        last_login,
+    } = &whole;
+    print(format_args!("address     {}", shown.address));
+    print(format_args!("role        {}", shown.role.name()));
+    print(format_args!("state       {}", shown.state()));
     if let Some(quota) = shown.quota {
-        print(format_args!("quota     {quota}"));
+        print(format_args!("quota       {quota}"));
     }
-    print(format_args!("origin    {}", shown.origin));
+    print(format_args!("origin      {}", shown.origin));
     match mail {
-        Some(Mail { messages, bytes }) => print(format_args!("mail      {messages} messages, {bytes} bytes in {home}")),
-        None => print(format_args!("mail      in {home}; Dovecot does not say how much")),
+        Some(Mail { messages, bytes }) => {
+            print(format_args!("mail        {messages} messages, {bytes} bytes in {home}"))
+        }
+        None => print(format_args!("mail        in {home}; Dovecot does not say how much")),
+    }
+    match last_login {
+        Some(last_login) => print(format_args!("last login  {last_login} (IMAP or POP3)")),
+        None => print("last login  none by IMAP or POP3 yet"),
     }
     Ok(0)
+}
+
+/// As Dovecot's last_login plugin has written it: a key, and below it the seconds since 1970. The home is the account's, and so
+/// is what stands there.
+fn last_login(home: &Path) -> Option<String> {
+    let text = beneath::read_text(&home.join(LAST_LOGIN)).ok()?;
+    let seconds = text.lines().nth(1)?.trim().parse().ok()?;
+    Some(Timestamp::from_second(seconds).ok()?.to_string())
 }
 
 /// Asks Dovecot; nothing where it does not run, or does not know the account.

@@ -136,7 +136,7 @@ async fn start(
         begun = prepare(&origin, read, locked) => begun,
         () = stop_asked(&mut asked) => return Ok(0),
     };
-    let (read, in_force, provisioned) = match begun {
+    let (in_force, provisioned) = match begun {
         Err(error) if !error.is::<Report>() => {
             tracing::error!("Cannot start: {error:#}");
             return Ok(EXIT_CONFIG);
@@ -144,18 +144,17 @@ async fn start(
         begun => begun?,
     };
     let followed = Followed {
-        networks: Networks::of(&read.facts),
+        networks: Networks::of(&in_force.read.facts),
         declared,
     };
     // The sweep and the last lines have their part of the time for a stop.
-    let reserved = (SWEEP + FLUSH).min(read.site.stop_timeout / 4);
-    let limits = server::limits(&read.site, reserved);
-    drop(read);
+    let site = &in_force.read.site;
+    let limits = server::limits(site, (SWEEP + FLUSH).min(site.stop_timeout / 4));
     Ok(server::serve(origin, provisioned, in_force, followed, limits, asked, meanings).await)
 }
 
 /// Everything until the services start.
-async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow::Result<(Read, InForce, Provisioned)> {
+async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow::Result<(InForce, Provisioned)> {
     let mut desired = desired(&read)?;
     server::configure_logs(&desired, &origin.logs)?;
     *locked = volumes::lock(read.site.volumes(), read.site.wait_for_volumes).await?;
@@ -165,9 +164,9 @@ async fn prepare(origin: &Origin, mut read: Read, locked: &mut Locked) -> anyhow
     tracing::info!("Starting Postfix SMTP server configuration...");
     desired.notices.lines().for_each(|line| tracing::info!("{line}"));
     commit::remove_leftovers(&desired);
-    let in_force = InForce::new(&desired);
+    let in_force = InForce::new(read, &desired);
     let provisioned = put_in_place(desired, &origin.processes).await?;
-    Ok((read, in_force, provisioned))
+    Ok((in_force, provisioned))
 }
 
 /// What was on the volumes when it was read first was another container's.

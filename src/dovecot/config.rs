@@ -14,8 +14,8 @@ use crate::accounts::password;
 use crate::daemon::Basis;
 use crate::facts::Facts;
 use crate::layout::{
-    AUTH_SOCKET, CERTIFICATE, KEY, LMTP_SOCKET, LOGIN_POLICY_SERVER, MAIL_DIRECTORY, PROGRAM, QUOTA_SOCKET, USERS_FILE,
-    VMAIL_UID,
+    AUTH_SOCKET, CERTIFICATE, KEY, LAST_LOGIN, LMTP_SOCKET, LOGIN_POLICY_SERVER, MAIL_DIRECTORY, PROGRAM, QUOTA_SOCKET,
+    USERS_FILE, VMAIL_UID,
 };
 use crate::plan::TABLE_HEADER;
 use crate::settings::{DropIn, Values};
@@ -29,6 +29,7 @@ struct Config<'a> {
     listen: &'a str,
     state_directory: PathBuf,
     mail_directory: &'a str,
+    last_login: String,
     vmail_uid: u32,
     users: &'a str,
     unknown: PathBuf,
@@ -75,6 +76,7 @@ impl Config<'_> {
             listen: "",
             state_directory: state_directory(),
             mail_directory: MAIL_DIRECTORY,
+            last_login: format!("%{{home}}/{LAST_LOGIN}"),
             vmail_uid: VMAIL_UID,
             users: USERS_FILE,
             unknown: unknown_file(),

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
+use crate::daemon::AccountFiles;
 use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
@@ -45,22 +46,21 @@ pub async fn commit(
 ) -> anyhow::Result<Provisioned> {
     let Desired {
         plan,
+        records,
         account_files,
         services,
         host_name,
         ..
     } = desired;
     let left_alone = make_directories(&plan.directories)?;
-    let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
+    let files: Vec<File> = staged.files.into_iter().chain(kept.files).chain(records).collect();
     let prepared = spawn_blocking(move || prepare(&files)).await??;
     let is_built = |path: &Path| staged.built.iter().any(|(table, _)| table == path);
     let written = prepared.iter().map(|file| file.path().to_owned());
     let written = written.filter(|path| !is_built(path)).collect();
     put(prepared)?;
     age_tables(&staged.built);
-    for files in &account_files {
-        files.put(processes).await?;
-    }
+    follow_accounts(&account_files, processes).await?;
     if let Some(news) = kept.news {
         tracing::info!(path = CERTIFICATE, "{news}");
     }
@@ -81,6 +81,26 @@ pub async fn commit(
         trees: without(plan.trees, &left_alone),
         services,
     })
+}
+
+/// Puts in place what follows from other accounts, where all else is as it is.
+pub async fn commit_accounts(desired: Desired, processes: &Processes) -> anyhow::Result<()> {
+    let Desired {
+        plan,
+        records,
+        account_files,
+        ..
+    } = desired;
+    make_directories(&plan.directories)?;
+    put(spawn_blocking(move || prepare(&records)).await??)?;
+    follow_accounts(&account_files, processes).await
+}
+
+async fn follow_accounts(account_files: &[Box<dyn AccountFiles>], processes: &Processes) -> anyhow::Result<()> {
+    for files in account_files {
+        files.put(processes).await?;
+    }
+    Ok(())
 }
 
 /// Returns the places that are left alone, and all below them, because a link is there: an account that owns the directory
@@ -182,7 +202,8 @@ pub fn remove_leftovers(desired: &Desired) {
         let _ = fs::remove_dir_all(entry.path());
     }
     let of_certificates = Path::new(CERTIFICATE).parent();
-    let directories = plan.files.iter().map(|file| file.path.parent());
+    let written = plan.files.iter().chain(&desired.records);
+    let directories = written.map(|file| file.path.parent());
     let directories = directories.chain([of_certificates, Some(Path::new(RUN_DIRECTORY))]);
     let directories: BTreeSet<&Path> = directories.flatten().collect();
     directories.into_iter().for_each(files::remove_temporary);

@@ -29,6 +29,8 @@ pub struct Desired {
     pub trust: Trust,
     /// What is written.
     pub plan: Plan,
+    /// What is kept of accounts.
+    pub records: Vec<File>,
     /// Files that follow the accounts.
     pub account_files: Vec<Box<dyn AccountFiles>>,
     /// What is asked by the health check, unless the settings close it.
@@ -91,10 +93,10 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         plan.files
             .push(File::public(PathBuf::from(PRIMARY_DOMAIN_RECORD), record));
     }
-    plan.files.extend(kept.files());
-    plan.files.extend(declared_file(&known.declared));
     plan.protect(secrets);
-    can_be_written(&plan, &account_files, site, facts)?;
+    let records: Vec<File> = kept.files().into_iter().chain(declared_file(&known.declared)).collect();
+    let of_accounts = account_files.iter().flat_map(|files| files.files()).chain(&records);
+    can_be_written(&plan, of_accounts, site, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;
     Ok(Desired {
         notices: notices::of(read, &trust, &directory),
@@ -115,6 +117,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         secrets: secrets.clone(),
         trust,
         plan,
+        records,
         account_files,
         probes,
         checkers,
@@ -123,9 +126,9 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
 }
 
 /// What cannot be written is found before anything is. A certificate is only read where one is there.
-fn can_be_written(
-    plan: &Plan,
-    account_files: &[Box<dyn AccountFiles>],
+fn can_be_written<'a>(
+    plan: &'a Plan,
+    of_accounts: impl Iterator<Item = &'a File>,
     site: &Site,
     facts: &Facts,
 ) -> anyhow::Result<()> {
@@ -133,7 +136,6 @@ fn can_be_written(
     if let Some(volume) = site.volumes().find(is_read_only) {
         bail!("{volume} is read-only, but is written by a running server: mount it without :ro (readOnly)");
     }
-    let of_accounts = account_files.iter().flat_map(|files| files.files());
     let written = plan.files.iter().chain(of_accounts).map(|file| &file.path);
     let written = written.chain(plan.drop_ins.iter().map(|(file, _)| file));
     let Some(path) = written.into_iter().find(|path| facts.mounts.contains(*path)) else {

@@ -44,3 +44,9 @@ pub async fn provision(desired: Desired, processes: &Processes) -> anyhow::Resul
     let kept = certificate.await.context("the certificate's thread failed")??;
     commit::commit(desired, staged, kept, processes).await
 }
+
+/// The last step for other accounts alone, where what is configured is as it was: no checker reads what follows from them.
+pub async fn provision_accounts(desired: Desired, processes: &Processes) -> anyhow::Result<()> {
+    obstacles::look(&desired.plan.directories)?;
+    commit::commit_accounts(desired, processes).await
+}

@@ -64,6 +64,24 @@ impl Read {
         };
         Ok(self)
     }
+
+    /// Without what is known of accounts: what a change of them alone does not change.
+    pub fn without_accounts(mut self) -> Read {
+        self.take_accounts();
+        self
+    }
+
+    /// Takes what is known of accounts, which may be much.
+    pub fn take_accounts(&mut self) -> Kept {
+        self.known = Known::default();
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Whether what was read holds with these accounts, too: neither the domains nor what is declared depend on them.
+    pub fn holds_with(&self, live: &Records) -> bool {
+        let is_served = |domain: &String| self.site.domains().any(|served| served == domain);
+        self.troubles.is_empty() && self.site.catch_all().is_none() && live.domains.iter().all(is_served)
+    }
 }
 
 /// Reads everything; with what is wrong with it. `kept` is what was in force before, with the live accounts as they shall be.

@@ -28,7 +28,7 @@ use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
 use crate::logs::{Configuration, Logs, Meanings, Trusted};
 use crate::provision::notices::Notices;
-use crate::provision::{Desired, Fingerprints, Provisioned};
+use crate::provision::{Desired, Fingerprints, Provisioned, Read};
 use crate::settings::Environment;
 use crate::site::{OnFailure, Protocols, Site};
 use crate::supervise::policy;
@@ -74,6 +74,10 @@ pub struct Origin {
 
 /// What the running daemons were given; a reload compares with it.
 pub struct InForce {
+    /// What it was decided from, without accounts.
+    pub read: Read,
+    /// Of all files but those of accounts.
+    pub plan: u64,
     /// What each service reads.
     pub fingerprints: Fingerprints,
     /// What the log has said.
@@ -82,18 +86,17 @@ pub struct InForce {
     pub certificate_is_users: bool,
     /// What daemons read at their start alone.
     pub read_at_start: Vec<(&'static str, String)>,
-    /// The settings of the site.
-    pub site: Site,
 }
 
 impl InForce {
     /// Before anything is in place.
-    pub fn new(desired: &Desired) -> InForce {
+    pub fn new(read: Read, desired: &Desired) -> InForce {
         InForce {
+            read: read.without_accounts(),
+            plan: desired.plan.fingerprint(),
             fingerprints: Fingerprints::new(),
             notices: desired.notices.clone(),
             certificate_is_users: desired.certificate.is_users(),
-            site: desired.site.clone(),
             read_at_start: desired.read_at_start.clone(),
         }
     }

@@ -12,7 +12,8 @@ use super::{InForce, Origin, Wish, configure_logs};
 use crate::accounts::change::Change;
 use crate::accounts::known::Kept;
 use crate::control::Answer;
-use crate::provision::{Fingerprints, Provisioned, desired, provision, read};
+use crate::provision::notices::Notices;
+use crate::provision::{Fingerprints, Provisioned, desired, provision, provision_accounts, read};
 use crate::site::MAILBOXES;
 use crate::supervise::Request;
 use crate::supervise::service::Service;
@@ -65,14 +66,23 @@ impl Reload {
             Err(error) => return vec![Answer::Refused(format!("{error:#}")); changes.len()],
         };
         let mut known = kept.known();
-        let made = |change: Option<Change>| change.map(|change| change.apply(&mut known, &self.in_force.site));
+        let site = &self.in_force.read.site;
+        let made = |change: Option<Change>| change.map(|change| change.apply(&mut known, site));
         let made: Vec<Option<Result<String, String>>> = changes.into_iter().map(made).collect();
         if made.iter().all(|made| matches!(made, Some(Err(_)))) {
             let wrong = made.into_iter().flatten().filter_map(Result::err);
             return wrong.map(Answer::Wrong).collect();
         }
-        let outcome = self.once(kept.with(known)).await.map_err(|error| format!("{error:#}"));
         let is_asked_for = made.iter().any(Option::is_none);
+        let holds =
+            !is_asked_for && kept.live.domains == known.live.domains && self.in_force.read.holds_with(&known.live);
+        let kept = kept.with(known);
+        let outcome = if holds {
+            self.accounts_alone(kept).await
+        } else {
+            self.once(kept).await
+        };
+        let outcome = outcome.map_err(|error| format!("{error:#}"));
         match &outcome {
             Ok(None) if is_asked_for => tracing::info!("{NOTHING}"),
             Ok(None) => {}
@@ -89,6 +99,28 @@ impl Reload {
             (None, Ok(done)) => Answer::Done(done.clone().unwrap_or_else(|| NOTHING.to_owned())),
         };
         made.into_iter().map(of_wish).collect()
+    }
+
+    /// The short road of a change of accounts: what was read holds, and so does what the checkers have found. Where other
+    /// files change, too, as with the first account that has a quota, it is the whole road.
+    async fn accounts_alone(&mut self, kept: Kept) -> anyhow::Result<Option<String>> {
+        let in_force = &mut self.in_force;
+        in_force.read.known = kept.known();
+        in_force.read.kept = kept;
+        let desired = desired(&in_force.read)?;
+        let kept = in_force.read.take_accounts();
+        if desired.plan.fingerprint() != in_force.plan {
+            return self.once(kept).await;
+        }
+        configure_logs(&desired, &self.origin.logs)?;
+        // The change itself is said instead.
+        let notices = Notices {
+            accounts: in_force.notices.accounts.clone(),
+            ..desired.notices.clone()
+        };
+        provision_accounts(desired, &self.origin.processes).await?;
+        self.say_what_is_new(notices);
+        Ok(None)
     }
 
     /// Returns what was reloaded; nothing where nothing has changed.
@@ -109,11 +141,11 @@ impl Reload {
         );
         // Dovecot's listeners and the lock on the mailboxes are those of the start.
         anyhow::ensure!(
-            desired.site.mailboxes == self.in_force.site.mailboxes,
+            desired.site.mailboxes == self.in_force.read.site.mailboxes,
             "{MAILBOXES} has changed: docker restart puts that into effect"
         );
         let mount = desired.certificate.mount.clone();
-        let site = desired.site.clone();
+        let plan = desired.plan.fingerprint();
         let (notices, read_at_start) = (desired.notices.clone(), desired.read_at_start.clone());
         configure_logs(&desired, logs)?;
         let Provisioned {
@@ -122,23 +154,28 @@ impl Reload {
             written,
             ..
         } = provision(desired, processes).await?;
-        let said: BTreeSet<&String> = self.in_force.notices.lines().collect();
-        for line in notices.lines().filter(|line| !said.contains(line)) {
-            tracing::info!("{line}");
-        }
+        self.say_what_is_new(notices);
         for ((name, value), (_, before)) in read_at_start.iter().zip(&self.in_force.read_at_start) {
             if value != before {
                 tracing::warn!("{name} has changed: docker restart puts that into effect");
             }
         }
-        self.in_force.notices = notices;
         self.in_force.certificate_is_users = is_users;
-        self.in_force.site = site;
+        self.in_force.read = read.without_accounts();
+        self.in_force.plan = plan;
         let said = self.reload_changed(services, fingerprints, &written);
         Ok(match (said, mount) {
             (said, None) => said,
             (said, Some(mount)) => Some(format!("{} ({mount})", said.unwrap_or_else(|| NOTHING.to_owned()))),
         })
+    }
+
+    fn say_what_is_new(&mut self, notices: Notices) {
+        let said: BTreeSet<&String> = self.in_force.notices.lines().collect();
+        for line in notices.lines().filter(|line| !said.contains(line)) {
+            tracing::info!("{line}");
+        }
+        self.in_force.notices = notices;
     }
 
     /// Reloads the services of which something has changed, or had been edited and was written anew; returns what the log

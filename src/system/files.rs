@@ -17,7 +17,7 @@ use super::beneath::{Link, NoDirectory, Place};
 const BACK_DATED: Duration = Duration::from_secs(10);
 
 /// Owner of a file, by the names of the image's accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Account.
     pub user: &'static str,

@@ -5,6 +5,7 @@ import json
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -43,6 +44,8 @@ def test_a_life_of_an_account(live, client):
     arrives(live, "dora", "kept")
     shown = json.loads(account(live, "show", "dora", "--json").stdout)
     assert shown["mail"]["messages"] == 1 and shown["origin"] == "live" and shown["home"] == "/var/mail/dora", shown
+    last = datetime.fromisoformat(shown["last_login"])
+    assert timedelta(0) <= datetime.now(UTC) - last < timedelta(minutes=5), shown
     # Roles: relay sends as anybody, a user as itself.
     assert send(client, "live", "x@example.com", "dora@metabuilder.local", login=("dora@b.test", generated), data=False) == ["250"]
     assert send(client, "live", "x@example.com", "dora@b.test", login=("dora", "second-2"), data=False) == ["553"]
