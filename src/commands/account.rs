@@ -393,7 +393,7 @@ fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8>
     print(format_args!("origin      {}", shown.origin));
     match mail {
         Some(Mail { messages, bytes }) => {
-            print(format_args!("mail        {messages} messages, {bytes} bytes in {home}"))
+            print(format_args!("mail        {messages} messages, {bytes} bytes in {home}"));
         }
         None => print(format_args!("mail        in {home}; Dovecot does not say how much")),
     }

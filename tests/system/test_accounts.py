@@ -29,10 +29,10 @@ def submission(user, password):
     smtp = smtplib.SMTP("{host}", 587); smtp.starttls(context=context); return smtp.login(user, password)[0]
 def submissions(user, password):
     return smtplib.SMTP_SSL("{host}", 465, context=context).login(user, password)[0]
-def on_all_ports(pair): return [tried(login, *pair) for login in (imap, pop3, submission, submissions)]
 # A refusal takes its time.
-with ThreadPoolExecutor(8) as at_once:
-    for said in at_once.map(on_all_ports, {logins}): print(*said)
+with ThreadPoolExecutor(16) as at_once:
+    begun = [[at_once.submit(tried, login, *pair) for login in (imap, pop3, submission, submissions)] for pair in {logins}]
+    for on_all_ports in begun: print(*[login.result() for login in on_all_ports])
 """
 
 SEND = """

@@ -1,7 +1,6 @@
 """The house: a daemon is a folder and a line. A made-up one (`greeter/`) is added to a copy of the sources, built, and lives
 with the others: rendered, checked, started in order, probed, logged, restarted, reloaded, drained and stopped."""
 
-import fcntl
 import re
 import shutil
 import subprocess
@@ -11,8 +10,8 @@ import pytest
 
 from lab import IMAGE, LABEL, WORK, docker, name, until
 
-# It builds the crate: it is begun first.
-pytestmark = pytest.mark.long
+# It builds the crate: it is begun first, by one of the processes that run tests, so that no other waits for it.
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("house")]
 SOURCES = Path("/mailroom")
 # What the folder needs beside itself: its line in the list, and the line without which Rust does not compile a folder.
 LINE = "    &crate::greeter::Greeter,\n"
@@ -21,16 +20,7 @@ MODULE = "mod greeter;\n"
 
 @pytest.fixture(scope="module")
 def image():
-    """The image with the daemon in it. Tests run in several processes: the first one builds it for all."""
-    with open(WORK / "house.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        built = WORK / "house.image"
-        if not built.exists():
-            built.write_text(build())
-        return built.read_text()
-
-
-def build():
+    """The image with the daemon in it."""
     copy = WORK / name("house")
     copy.mkdir()
     for each in ["Cargo.toml", "Cargo.lock", "src", "templates", "README.md"]:
