@@ -10,9 +10,8 @@ import time
 import pytest
 
 import engine
-from lab import CLIENT_IMAGE, WORK, create_network, docker, name, run_once, telnet, until
+from lab import CLIENT_IMAGE, LONG, WORK, create_network, docker, name, run_once, telnet, until
 
-LONG = os.environ.get("LONG") == "1"
 DEFAULTS = """
 while IFS= read -r line; do
     name=${line%% =*} value=${line#* =}
@@ -105,7 +104,7 @@ def test_random_environments_are_accepted_whole_or_refused_by_name(checker, figu
     names = [f"POSTFIX_{each}" for each in NAMES] + OTHERS
     value = lambda each: random.choice(random.choice([VALUES, RIGHT.get(each, VALUES)]))
     environments = [{each: value(each) for each in random.sample(names, random.randint(1, 4))}
-                    for _ in range(2000 if LONG else 300)]
+                    for _ in range(2000 if LONG else 150)]
     script = "".join(
         "env -i " + " ".join(shlex.quote(f"{key}={value}") for key, value in environment.items())
         + " /usr/local/bin/mailroom check >/tmp/out 2>/tmp/err; echo \"== $?\"; cat /tmp/out /tmp/err\n"
@@ -121,7 +120,7 @@ def test_random_environments_are_accepted_whole_or_refused_by_name(checker, figu
             assert text.startswith("all is well"), (environment, text)
         else:
             assert any(each in environment for each in report(text)), (environment, text)
-    assert codes.count("0") > 50 and codes.count("64") > 50
+    assert min(codes.count("0"), codes.count("64")) > len(codes) / 6
 
 
 def test_nothing_is_written_when_something_is_wrong(lab):

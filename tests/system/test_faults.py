@@ -1,7 +1,6 @@
 """Whatever dies, every message that got its 250 is in a mailbox or in the queue afterwards: exactly once after a clean
 stop, at least once otherwise. Each test adds a row to the table that is printed at the end."""
 
-import os
 import re
 import shutil
 import time
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import CLIENT_IMAGE, IMAGE, LABEL, WORK, docker, in_data, name, slowest_greeting, until
+from lab import CLIENT_IMAGE, IMAGE, LABEL, TIMES, WORK, docker, in_data, name, slowest_greeting, until
 
-LONG = os.environ.get("LONG") == "1"
-TIMES = 10 if LONG else 3
 VOLUMES = ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix", "/var/lib/mailroom"]
 # One account is on LMTP.
 LMTP = {"POSTFIX_TRANSPORT_MAPS": "inline:{relay@metabuilder.local=lmtp:unix:private/dovecot-lmtp}",
@@ -196,14 +193,14 @@ def test_end_of_the_container(lab, loaded, how, fault):
 
 
 @pytest.mark.long
-def test_ten_restarts(loaded, fault):
+def test_restarts(loaded, fault):
     server, load = loaded
     worst = 0
-    for _ in range(10):
+    for _ in range(TIMES):
         docker("restart", server.id)
         worst = max(worst, time_to_healthy(server))
         load.wait_for(5)
-    account(fault, "docker restart, 10 times", server, load, once=True, seconds=worst)
+    account(fault, f"docker restart, {TIMES} times", server, load, once=True, seconds=worst)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import IMAGE, docker, name, run_once, until
+from lab import IMAGE, TIMES, docker, name, run_once, until
 
 # Owner, mode and content of all that is not on a volume and that no daemon writes.
 LISTING = r"""
@@ -46,7 +46,7 @@ def test_links_that_are_swapped_while_root_works(lab):
               "mkdir -p /etc/mailroom/main.cf.d /var/spool/postfix/deferred/A; chown postfix /var/spool/postfix "
               "/var/spool/postfix/deferred/A")
     before = server.sh(LISTING).stdout.replace("/etc/mailroom", "")
-    for _ in range(5):
+    for _ in range(TIMES):
         # The queue's directory is root's again after each reload; another image could have left it so.
         begin_to_swap(server)
         server.sh("""

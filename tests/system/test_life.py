@@ -62,7 +62,8 @@ for run in 1 2 3 4 5; do
 done""").stdout.split()
     assert took[::2] == ["64"] * 5
     figure("exit 64 after", f"{took[1::2]} ms")
-    assert sorted(map(int, took[1::2]))[2] < 100
+    # In some 60 ms; a machine that has other work takes several times as long.
+    assert sorted(map(int, took[1::2]))[2] < 400
 
 
 def test_probes_leave_no_log_lines(server):
