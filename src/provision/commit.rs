@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
-use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
+use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY, STATE_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
 use crate::supervise::service::Service;
@@ -183,7 +183,8 @@ pub fn remove_leftovers(desired: &Desired) {
     }
     let of_certificates = Path::new(CERTIFICATE).parent();
     let directories = plan.files.iter().map(|file| file.path.parent());
-    let directories = directories.chain([of_certificates, Some(Path::new(RUN_DIRECTORY))]);
+    let more = [RUN_DIRECTORY, STATE_DIRECTORY].map(|path| Some(Path::new(path)));
+    let directories = directories.chain([of_certificates]).chain(more);
     let directories: BTreeSet<&Path> = directories.flatten().collect();
     directories.into_iter().for_each(files::remove_temporary);
 }
