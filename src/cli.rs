@@ -45,7 +45,7 @@ enum Subcommands {
     /// Add, remove and list aliases
     #[command(subcommand)]
     Alias(Aliases),
-    /// Add, remove and list domains
+    /// Add, remove, rename and list domains
     #[command(subcommand)]
     Domain(Domains),
     /// Tell an account that its mailbox is that full: for Dovecot

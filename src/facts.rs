@@ -15,11 +15,9 @@ use nix::unistd::{AccessFlags, access};
 use self::maildirs::Maildirs;
 use self::rights::Rights;
 use crate::certificates;
-use crate::layout::{
-    HOSTS_FILE, LOGIN_POLICY_SECRET, MAIL_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES,
-};
+use crate::layout::{HOSTS_FILE, LOGIN_POLICY_SECRET, MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
 use crate::settings::Environment;
-use crate::system::{beneath, proc};
+use crate::system::proc;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,8 +28,6 @@ pub struct Facts {
     pub gateways: BTreeSet<IpAddr>,
     /// This container runs under Kubernetes.
     pub kubernetes: bool,
-    /// The primary domain for which the mail volume was first used.
-    pub recorded_domain: Option<String>,
     /// The health probe's address has a name in /etc/hosts.
     pub probe_is_named: bool,
     /// It could be given one.
@@ -70,10 +66,6 @@ impl Facts {
             interfaces,
             gateways,
             kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
-            // The owner of the mailboxes could put a link there.
-            recorded_domain: beneath::read_text(Path::new(PRIMARY_DOMAIN_RECORD))
-                .ok()
-                .map(|domain| domain.trim().to_owned()),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
             hosts_can_be_written: access(HOSTS_FILE, AccessFlags::W_OK).is_ok(),
             login_policy_secret: login_policy_secret(),

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certificates;
 use crate::layout::{MAIL_DIRECTORY, VOLUMES};
-use crate::settings::table::Variable;
+use crate::settings::gather::given;
+use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values};
 use crate::values::kind::Kind;
 use crate::values::network::{Networks, OwnNetworks};
@@ -212,18 +213,25 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
 
 /// The primary domain, for commands that read nothing else of the settings.
 pub fn primary_domain(environment: &Environment) -> String {
-    const NAME: &str = "POSTFIX_MYDOMAIN";
-    let given = environment.get(NAME).map(|domain| domain.trim().to_ascii_lowercase());
-    let default = || {
-        VARIABLES
-            .iter()
-            .find(|variable| variable.name == NAME)
-            .map_or("", |variable| variable.default)
-    };
+    let table = Table::of([VARIABLES]);
+    let given = given(environment, &table, MYDOMAIN).map(|domain| domain.trim().to_ascii_lowercase());
+    let default = || table.variable(MYDOMAIN).map_or("", |variable| variable.default);
     given
         .filter(|domain| !domain.is_empty())
         .unwrap_or_else(|| default().to_owned())
 }
+
+/// The domains beside it that the environment names, for the same commands.
+pub fn more_domains(environment: &Environment) -> Vec<String> {
+    let given = given(environment, &Table::of([VARIABLES]), DOMAINS).unwrap_or_default();
+    let domains = given.split([',', ' ', '\t', '\n']).filter(|domain| !domain.is_empty());
+    domains.map(str::to_ascii_lowercase).collect()
+}
+
+/// The variable that names the primary domain.
+pub const MYDOMAIN: &str = "POSTFIX_MYDOMAIN";
+/// The variable that names domains beside it.
+pub const DOMAINS: &str = "MAILROOM_DOMAINS";
 
 /// The variable that makes this server a relay alone.
 pub const MAILBOXES: &str = "MAILROOM_MAILBOXES";
@@ -267,7 +275,7 @@ pub static VARIABLES: &[Variable] = &[
         ..Variable::NEW
     },
     Variable {
-        name: "POSTFIX_MYDOMAIN",
+        name: MYDOMAIN,
         kind: Kind::Domain,
         default: "metabuilder.local",
         help: "Primary mail domain: its accounts log in by their short names too.",
@@ -275,7 +283,7 @@ pub static VARIABLES: &[Variable] = &[
         ..Variable::NEW
     },
     Variable {
-        name: "MAILROOM_DOMAINS",
+        name: DOMAINS,
         kind: Kind::Domains,
         default_note: "none",
         help: "More mail domains: accounts there log in by their full addresses.",

@@ -1,14 +1,17 @@
 //! All that is known of accounts, of both origins: what is declared, and what was added live. Both are kept in
-//! /var/lib/mailroom.
+//! /var/lib/mailroom, the name of the domain that the short home directories belong to is kept beside them, in /var/mail.
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::password;
-use super::records::Records;
-use crate::layout::{DECLARED_FILE, LIVE_FILE, PREVIOUS_FILE};
+use super::records::{Record, Records};
+use super::rename::Rename;
+use crate::layout::{DECLARED_FILE, LIVE_FILE, PREVIOUS_FILE, PRIMARY_DOMAIN_RECORD};
 use crate::plan::File;
 use crate::report::Unusable;
+use crate::system::beneath;
 use crate::system::files::Owner;
 
 /// What was kept when the server was last in force.
@@ -18,13 +21,23 @@ pub struct Kept {
     pub declared: Option<Records>,
     /// What was added live.
     pub live: Records,
-    /// The file of it, as it is.
+    /// The primary domain for which the mail volume was used.
+    pub primary_domain: Option<String>,
+    /// The file of what was added live, as it is.
     text: String,
 }
 
 impl Kept {
-    /// Reads both files. An error names file and line, and what to do.
+    /// Reads everything. An error names file and line, and what to do.
     pub fn read() -> anyhow::Result<Kept> {
+        match Rename::begun()? {
+            Some(rename) => Err(Unusable(rename.interrupted()).into()),
+            None => Kept::read_within_rename(),
+        }
+    }
+
+    /// The same, where a rename may have been interrupted: some of it may have the old name of the domain, and some the new one.
+    pub fn read_within_rename() -> anyhow::Result<Kept> {
         let (declared, _) = read(DECLARED_FILE, "remove it: it is made anew from what is declared")?;
         let advice =
             format!("put it right, or copy {PREVIOUS_FILE} over it, which is the state before the last change");
@@ -32,6 +45,10 @@ impl Kept {
         Ok(Kept {
             declared,
             live: live.unwrap_or_default(),
+            // The owner of the mailboxes could put a link there.
+            primary_domain: beneath::read_text(Path::new(PRIMARY_DOMAIN_RECORD))
+                .ok()
+                .map(|domain| domain.trim().to_owned()),
             text,
         })
     }
@@ -41,7 +58,24 @@ impl Kept {
         Kept {
             declared: self.declared.map(|_| known.declared),
             live: known.live,
-            text: self.text,
+            ..self
+        }
+    }
+
+    /// With another name of a domain; the files are as they are.
+    pub fn renamed(self, rename: &Rename) -> Kept {
+        let Rename { from, to } = rename;
+        let mut known = rename.of_known(&self.known());
+        let primary_domain = self
+            .primary_domain
+            .clone()
+            .map(|domain| if domain == *from { to.clone() } else { domain });
+        if primary_domain.as_ref() == Some(to) {
+            known.live.domains.remove(to);
+        }
+        Kept {
+            primary_domain,
+            ..self.with(known)
         }
     }
 
@@ -53,21 +87,28 @@ impl Kept {
         }
     }
 
-    /// The file of what was added live, and of the state before, where they differ from what is there.
-    pub fn files(&self) -> Vec<File> {
-        let about = "accounts, aliases and domains that were added by mailroom's commands";
-        let text = self.live.text(about);
-        if text == self.text || (self.live.is_empty() && self.text.is_empty()) {
-            return Vec::new();
+    /// The files that keep this from here on: what was added live, with the state before it, where that differs from what is there,
+    /// and what is declared, where anything ever was.
+    pub fn files(&self, known: &Known) -> Vec<File> {
+        let mut files = Vec::new();
+        let text = known
+            .live
+            .text("accounts, aliases and domains that were added by mailroom's commands");
+        if text != self.text && !(known.live.is_empty() && self.text.is_empty()) {
+            files.push(secret(PREVIOUS_FILE, self.text.clone()));
+            files.push(secret(LIVE_FILE, text));
         }
-        vec![secret(PREVIOUS_FILE, self.text.clone()), secret(LIVE_FILE, text)]
+        if self.declared.is_some() || !known.declared.is_empty() {
+            let about = "what was declared when it was last right; Mailroom writes this";
+            files.push(secret(DECLARED_FILE, known.declared.text(about)));
+        }
+        files
     }
 }
 
-/// The file of what is declared; none where nothing ever was.
-pub fn declared_file(declared: &Records) -> Option<File> {
-    let about = "what was declared when it was last right; Mailroom writes this";
-    (!declared.is_empty()).then(|| secret(DECLARED_FILE, declared.text(about)))
+/// The file that says whose the short home directories are.
+pub fn primary_domain_file(domain: &str) -> File {
+    File::public(PRIMARY_DOMAIN_RECORD, format!("{domain}\n"))
 }
 
 fn secret(path: &str, text: String) -> File {
@@ -128,9 +169,82 @@ impl Known {
         declared.is_some_and(|record| record.origin.is_some()) && self.live.accounts.contains_key(address)
     }
 
+    /// Adds what settings declare that need not be those of the server: what they do not declare stays as it was.
+    pub fn declare(&mut self, declared: Records) {
+        let is_declared = |(_, record): &(String, Record)| record.origin.is_some();
+        self.declared
+            .accounts
+            .extend(declared.accounts.into_iter().filter(is_declared));
+        self.declared.aliases.extend(declared.aliases);
+        self.declared.seal = declared.seal.or(self.declared.seal.take());
+    }
+
     /// Whether there is none at all, disabled or no longer declared ones among them: whoever had accounts once does not get those
     /// with public passwords back.
     pub fn has_no_account(&self) -> bool {
         self.declared.accounts.is_empty() && self.live.accounts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Role;
+
+    fn paths(kept: &Kept, known: &Known) -> Vec<String> {
+        let files = kept.files(known);
+        files.iter().map(|file| file.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn the_last_account_that_is_no_longer_declared_can_go() {
+        let mut known = Known::default();
+        assert!(paths(&Kept::default(), &known).is_empty(), "nothing was ever kept");
+        let record = Record {
+            hash: "{BLF-CRYPT}$2y$10$x".to_owned(),
+            role: Role::User,
+            quota: None,
+            enabled: false,
+            origin: None,
+        };
+        known.declared.accounts.insert("a@b.test".to_owned(), record);
+        assert_eq!(paths(&Kept::default(), &known), [DECLARED_FILE]);
+        let kept = Kept {
+            declared: Some(known.declared.clone()),
+            ..Kept::default()
+        };
+        let files = kept.files(&Known::default());
+        assert!(
+            files.len() == 1 && files[0].path == Path::new(DECLARED_FILE),
+            "{files:?}"
+        );
+        let text = String::from_utf8(files[0].bytes.clone()).unwrap();
+        assert!(!text.contains("a@b.test"), "{text}");
+    }
+
+    #[test]
+    fn the_state_before_is_kept_with_each_change() {
+        let mut known = Known::default();
+        known.live.domains.insert("b.test".to_owned());
+        assert_eq!(paths(&Kept::default(), &known), [PREVIOUS_FILE, LIVE_FILE]);
+    }
+
+    #[test]
+    fn a_rename_of_the_primary_domain_changes_its_record() {
+        let of = |primary_domain: &str| {
+            let mut kept = Kept {
+                primary_domain: Some(primary_domain.to_owned()),
+                ..Kept::default()
+            };
+            kept.live.domains.insert("new.test".to_owned());
+            let rename = Rename {
+                from: "old.test".to_owned(),
+                to: "new.test".to_owned(),
+            };
+            let renamed = kept.renamed(&rename);
+            (renamed.primary_domain.unwrap(), renamed.live.domains.len())
+        };
+        assert_eq!(of("old.test"), ("new.test".to_owned(), 0), "it is no further one then");
+        assert_eq!(of("a.test"), ("a.test".to_owned(), 1));
     }
 }

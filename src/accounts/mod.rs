@@ -10,6 +10,7 @@ pub mod known;
 mod names;
 pub mod password;
 pub mod records;
+pub mod rename;
 pub mod url;
 
 use std::collections::BTreeSet;

@@ -213,9 +213,15 @@ fn asked() -> Result<String, String> {
     }
 }
 
+/// The primary domain to which the short home directories belong: that of the mail volume, whatever the settings say.
+fn home_domain(kept: &Kept, environment: &Environment) -> String {
+    let recorded = kept.primary_domain.clone();
+    recorded.unwrap_or_else(|| site::primary_domain(environment))
+}
+
 /// Mail is deleted when nobody can log in any more.
 fn remove(name: String, delete_mail: bool, environment: &Environment) -> anyhow::Result<u8> {
-    let primary = site::primary_domain(environment);
+    let primary = home_domain(&Kept::read()?, environment);
     let home = Address::read(&name, &primary).map(|address| Account::home_of(&address.text(), &primary));
     let code = live::make(Change::RemoveAccount { address: name }, environment)?;
     let Some(home) = home.ok().filter(|_| delete_mail && code == 0) else {
@@ -356,9 +362,10 @@ struct Whole {
 }
 
 fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8> {
-    let primary = site::primary_domain(environment);
+    let kept = Kept::read()?;
+    let primary = home_domain(&kept, environment);
     let address = Address::read(name, &primary).map(|address| address.text());
-    let all = all(&Kept::read()?.known());
+    let all = all(&kept.known());
     let found = all.into_iter().find(|shown| address.as_ref() == Ok(&shown.address));
     let Some(shown) = found else {
         complain(format_args!(

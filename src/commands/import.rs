@@ -52,9 +52,12 @@ pub fn import(options: &Options, environment: &Environment) -> anyhow::Result<u8
         }
     };
     let kept = Kept::read()?;
-    let known = kept.known();
-    let site = match live::site(environment, kept) {
-        Ok(site) => site,
+    let mut known = kept.known();
+    let site = match live::read(environment, kept) {
+        Ok(read) => {
+            known.declare(read.known.declared);
+            read.site
+        }
         Err(error) => return refuse(error),
     };
     let read = import::read(&files, &site.domain, &known.live);

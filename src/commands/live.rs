@@ -2,6 +2,7 @@
 //! that the next one reads.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use super::output::{complain, print};
@@ -13,9 +14,8 @@ use crate::daemons::DAEMONS;
 use crate::health;
 use crate::layout::STATE_DIRECTORY;
 use crate::plan::File;
-use crate::provision;
+use crate::provision::{self, Read};
 use crate::settings::Environment;
-use crate::site::Site;
 use crate::system::files;
 use crate::system::lock::{self, Attempt, Held};
 
@@ -50,56 +50,67 @@ pub(super) fn make(change: Change, environment: &Environment) -> anyhow::Result<
 
 /// For a container that is not there to serve: `docker run --rm -v … mailroom account add …`.
 fn offline(change: Change, environment: &Environment) -> anyhow::Result<u8> {
-    let _lock = match locked() {
-        Ok(lock) => lock,
+    let _locks = match locked(&[STATE_DIRECTORY], "run this command there, with docker exec") {
+        Ok(locks) => locks,
         Err(why) => {
             complain(why);
             return Ok(EXIT_CONFIG);
         }
     };
     let kept = Kept::read()?;
-    let site = match site(environment, kept.clone()) {
-        Ok(site) => site,
+    let read = match read(environment, kept.clone()) {
+        Ok(read) => read,
         Err(error) => return refuse(error),
     };
     let mut known = kept.known();
-    match change.apply(&mut known, &site) {
-        Ok(said) => {
-            write(&kept.with(known).files())?;
-            print(format_args!(
-                "{said}; no server is running here, the next one acts on it"
-            ));
-            Ok(0)
-        }
+    known.declare(read.known.declared);
+    let said = match change.apply(&mut known, &read.site) {
+        Ok(said) => said,
         Err(why) => {
             complain(why);
-            Ok(EXIT_USAGE)
+            return Ok(EXIT_USAGE);
+        }
+    };
+    // As PID 1 does: what no server could start with is refused.
+    if let Err(error) = self::read(environment, kept.clone().with(known.clone())) {
+        return refuse(error);
+    }
+    write(&kept.files(&known))?;
+    print(format_args!(
+        "{said}; no server is running here, the next one acts on it"
+    ));
+    Ok(0)
+}
+
+/// A server that has begun to start, or one in another container, holds the locks of its volumes. `advice` says what to do then.
+pub(super) fn locked(volumes: &[&str], advice: &str) -> Result<Vec<Held>, String> {
+    let (mut locks, mut files) = (Vec::new(), BTreeSet::new());
+    for volume in volumes {
+        let wrong = |error: io::Error| format!("{volume}: {error}; are you root?");
+        match lock::attempt(Path::new(volume), &files).map_err(wrong)? {
+            Attempt::Held(held) => {
+                files.insert(held.identity().map_err(wrong)?);
+                locks.push(held);
+            }
+            Attempt::Ours | Attempt::NoLocks => {}
+            Attempt::InUse(holder) => {
+                let holder = holder.as_deref().unwrap_or("another container");
+                return Err(format!("{volume} is in use by {holder}: {advice}"));
+            }
         }
     }
+    Ok(locks)
 }
 
-/// A server that has begun to start, or one in another container, holds this lock.
-fn locked() -> Result<Option<Held>, String> {
-    match lock::attempt(Path::new(STATE_DIRECTORY), &BTreeSet::new()) {
-        Ok(Attempt::Held(held)) => Ok(Some(held)),
-        Ok(Attempt::Ours | Attempt::NoLocks) => Ok(None),
-        Ok(Attempt::InUse(holder)) => Err(format!(
-            "{STATE_DIRECTORY} is in use by {}: run this command there, with docker exec",
-            holder.as_deref().unwrap_or("another container")
-        )),
-        Err(error) => Err(format!("{STATE_DIRECTORY}: {error}; are you root?")),
-    }
+/// Everything that a start would read.
+pub(super) fn read(environment: &Environment, kept: Kept) -> anyhow::Result<Read> {
+    processes::with(async |processes| provision::read(DAEMONS, environment, processes, kept).await)
 }
 
-/// The settings of the site, as a start would read them.
-pub(super) fn site(environment: &Environment, kept: Kept) -> anyhow::Result<Site> {
-    processes::with(async |processes| {
-        let read = provision::read(DAEMONS, environment, processes, kept).await?;
-        Ok(read.site)
-    })
-}
-
-fn write(changed: &[File]) -> anyhow::Result<()> {
+/// Puts files in place, in their order, and removes what a command that was killed has left beside them.
+pub(super) fn write(changed: &[File]) -> anyhow::Result<()> {
+    let directories: BTreeSet<&Path> = changed.iter().filter_map(|file| file.path.parent()).collect();
+    directories.into_iter().for_each(files::remove_temporary);
     for file in changed {
         if let Some(prepared) = files::prepare(&file.path, &file.bytes, file.owner, file.mode)? {
             files::sync_directory(&prepared.put()?)?;

@@ -12,6 +12,7 @@ pub mod output;
 mod processes;
 pub mod quota_warning;
 pub mod reload;
+mod rename;
 pub mod render;
 pub mod run;
 mod table;

@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::live;
 use super::output::print;
 use super::table::Table;
+use super::{live, rename};
 use crate::accounts::change::Change;
 use crate::accounts::known::Kept;
 use crate::settings::Environment;
@@ -50,6 +50,16 @@ pub enum Domains {
         /// Such as example.net
         domain: String,
     },
+    /// Rename a domain, its mailboxes, accounts and aliases, while no server runs
+    Rename {
+        /// Its name
+        old: String,
+        /// The name that it gets; the settings have it already
+        new: String,
+        /// Show what would be renamed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// List all domains, with where each comes from
     List {
         /// As JSON
@@ -72,6 +82,7 @@ pub fn domains(command: Domains, environment: &Environment) -> anyhow::Result<u8
     match command {
         Domains::Add { domain } => live::make(Change::AddDomain { domain }, environment),
         Domains::Remove { domain } => live::make(Change::RemoveDomain { domain }, environment),
+        Domains::Rename { old, new, dry_run } => rename::run(&old, &new, dry_run, environment),
         Domains::List { json } => list_domains(json, environment),
     }
 }
@@ -124,9 +135,8 @@ fn list_domains(json: bool, environment: &Environment) -> anyhow::Result<u8> {
         domain,
         origin: origin.to_owned(),
     };
-    let more = environment.get("MAILROOM_DOMAINS").map_or("", String::as_str);
-    let more = more.split([',', ' ', '\n']).filter(|domain| !domain.is_empty());
-    let declared = more.map(|domain| of(domain.to_ascii_lowercase(), "MAILROOM_DOMAINS"));
+    let declared = site::more_domains(environment);
+    let declared = declared.into_iter().map(|domain| of(domain, site::DOMAINS));
     let live = Kept::read()?.live.domains.into_iter().map(|domain| of(domain, "live"));
     let primary = of(site::primary_domain(environment), "POSTFIX_MYDOMAIN, the primary one");
     let all: Vec<ShownDomain> = std::iter::once(primary).chain(declared).chain(live).collect();

@@ -12,7 +12,7 @@ use super::desired::Desired;
 use super::stage::Staged;
 use crate::certificates::Kept;
 use crate::daemon::AccountFiles;
-use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY};
+use crate::layout::{CERTIFICATE, HOSTS_FILE, RUN_DIRECTORY, STATE_DIRECTORY};
 use crate::plan::{Directory, File, Plan, Tree};
 use crate::staging;
 use crate::supervise::service::Service;
@@ -202,9 +202,9 @@ pub fn remove_leftovers(desired: &Desired) {
         let _ = fs::remove_dir_all(entry.path());
     }
     let of_certificates = Path::new(CERTIFICATE).parent();
-    let written = plan.files.iter().chain(&desired.records);
-    let directories = written.map(|file| file.path.parent());
-    let directories = directories.chain([of_certificates, Some(Path::new(RUN_DIRECTORY))]);
+    let directories = plan.files.iter().map(|file| file.path.parent());
+    let more = [RUN_DIRECTORY, STATE_DIRECTORY].map(|path| Some(Path::new(path)));
+    let directories = directories.chain([of_certificates]).chain(more);
     let directories: BTreeSet<&Path> = directories.flatten().collect();
     directories.into_iter().for_each(files::remove_temporary);
 }

@@ -1,18 +1,18 @@
 //! The second step: from what was read to everything that shall be. Pure but for random salts of passwords.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::bail;
 
 use super::notices::{self, Notices};
 use super::read::Read;
 use crate::accounts::Directory;
-use crate::accounts::known::declared_file;
+use crate::accounts::known::primary_domain_file;
 use crate::certificates::Found;
 use crate::daemon::{AccountFiles, Basis, Checker, Part};
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{CERTIFICATE_DIRECTORY, PRIMARY_DOMAIN_RECORD, PROBE_ADDRESS};
+use crate::layout::{CERTIFICATE_DIRECTORY, PROBE_ADDRESS};
 use crate::plan::{File, Plan};
 use crate::report::Mistake;
 use crate::secrets::Secrets;
@@ -89,12 +89,10 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         account_files.extend(part.account_files);
     }
     if site.mailboxes {
-        let record = format!("{}\n", site.domain);
-        plan.files
-            .push(File::public(PathBuf::from(PRIMARY_DOMAIN_RECORD), record));
+        plan.files.push(primary_domain_file(&site.domain));
     }
     plan.protect(secrets);
-    let records: Vec<File> = kept.files().into_iter().chain(declared_file(&known.declared)).collect();
+    let records = kept.files(known);
     let of_accounts = account_files.iter().flat_map(|files| files.files()).chain(&records);
     can_be_written(&plan, of_accounts, site, facts)?;
     let name_is_missing = !facts.probe_is_named && facts.hosts_can_be_written;

@@ -11,7 +11,6 @@ use crate::accounts::known::{Kept, Known};
 use crate::accounts::records::Records;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
-use crate::layout::PRIMARY_DOMAIN_RECORD;
 use crate::report::{self, Mistake, Unusable};
 use crate::secrets::Secrets;
 use crate::settings::gather::{Gathered, gather};
@@ -142,7 +141,7 @@ fn examined(
     let mut site = Site::of(&values)?;
     site.add_domains(&kept.live.domains);
     notes.extend(without_ipv6(&mut site, &facts)?);
-    let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &facts).into_iter().collect();
+    let mut objections: Vec<Mistake> = other_primary_domain(&site, &values, &kept).into_iter().collect();
     objections.extend(facts.certificate.mistake.clone());
     let (external, of_directory) = external::read(&values);
     site.has_directory = external.is_some();
@@ -197,14 +196,14 @@ fn without_ipv6(site: &mut Site, facts: &Facts) -> anyhow::Result<Option<String>
 }
 
 /// With another primary domain the short home directories would hand one user's mail to another.
-fn other_primary_domain(site: &Site, values: &Values, facts: &Facts) -> Option<Mistake> {
-    let recorded = facts
-        .recorded_domain
+fn other_primary_domain(site: &Site, values: &Values, kept: &Kept) -> Option<Mistake> {
+    let recorded = kept
+        .primary_domain
         .as_ref()
         .filter(|recorded| site.mailboxes && **recorded != site.domain)?;
     let reason = format!(
-        "the mailboxes in /var/mail belong to {recorded}: set POSTFIX_MYDOMAIN={recorded}, or start with another volume \
-         (to hand them over to {} on purpose, remove {PRIMARY_DOMAIN_RECORD})",
+        "the mailboxes in /var/mail belong to {recorded}: set POSTFIX_MYDOMAIN={recorded}, or start with another volume; \
+         mailroom domain rename {recorded} {} --dry-run, with these volumes and settings, says how they get the new name",
         site.domain
     );
     let origin = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.origin.clone());

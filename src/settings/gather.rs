@@ -59,6 +59,22 @@ pub fn gather(environment: &Environment, table: &Table, owners: &[&dyn Names]) -
     gathered
 }
 
+/// What one variable of the table is given, by itself or by its file; without what drop-in files say.
+pub fn given(environment: &Environment, table: &Table, name: &str) -> Option<String> {
+    let is_meant = |given: &str| {
+        let base = given.strip_suffix("_FILE").or_else(|| given.strip_suffix("_file"));
+        [Some(given), base]
+            .into_iter()
+            .flatten()
+            .any(|given| table.own_name(given) == name)
+    };
+    let of_it = environment.iter().filter(|(given, _)| is_meant(given));
+    let of_it = of_it.map(|(given, value)| (given.clone(), value.clone())).collect();
+    let mut gathered = Gathered::default();
+    gathered.take_environment(&of_it, table, &[], read_text);
+    gathered.variables.remove(name).map(|given| given.value)
+}
+
 impl Gathered {
     /// Takes each variable, and what the file holds for each `<NAME>_FILE`.
     pub(crate) fn take_environment(

@@ -15,7 +15,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat, renameat};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat, openat2, readlinkat, renameat, renameat2,
+};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 
@@ -157,6 +159,21 @@ impl Place {
     /// Gives a file there another name there, over what has it.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Gives a directory there another name there, which nothing of that name may be. A link is itself.
+    pub fn rename_directory(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match renameat2(&self.0, from, &self.0, to, RenameFlags::RENAME_NOREPLACE) {
+            // Some file systems, and some filters of system calls, know no such flag. Then no more than an empty directory is
+            // replaced (rename(2)).
+            Err(Errno::EINVAL | Errno::ENOSYS) => self.rename(from, to),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Removes an empty directory there.
+    pub fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::RemoveDir)?)
     }
 
     /// Removes a file or a link there.
@@ -325,6 +342,27 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "From x\n");
         nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).unwrap();
         assert!(read_text(&directory.path().join("fifo")).is_err(), "it does not wait");
+    }
+
+    #[test]
+    fn a_directory_is_renamed_over_nothing() {
+        let directory = shared();
+        let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+        fs::create_dir_all(one.join("below")).unwrap();
+        fs::create_dir(&two).unwrap();
+        let (place, from, to) = (
+            Place::directory(directory.path()).unwrap(),
+            OsStr::new("one"),
+            OsStr::new("two"),
+        );
+        assert_eq!(
+            place.rename_directory(from, to).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert!(place.remove_directory(from).is_err(), "it is not empty");
+        place.remove_directory(to).unwrap();
+        place.rename_directory(from, to).unwrap();
+        assert!(two.join("below").is_dir() && !one.exists());
     }
 
     #[test]

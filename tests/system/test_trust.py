@@ -218,7 +218,7 @@ def test_another_primary_domain_on_the_same_volume_is_refused(lab):
     lab.server(alias="first", options=["-v", f"{volume}:/var/mail"])
     done = run_once("-v", f"{volume}:/var/mail", "-e", "POSTFIX_MYDOMAIN=example.org", check=False)
     assert done.returncode == 64
-    assert "belong to metabuilder.local: set POSTFIX_MYDOMAIN=metabuilder.local, or start with another volume" in done.stderr
+    assert "belong to metabuilder.local: set POSTFIX_MYDOMAIN=metabuilder.local, or start with another volume; mailroom domain rename metabuilder.local example.org" in done.stderr
 
 
 def check(checker, *variables):
