@@ -16,13 +16,13 @@ use crate::report::{Mistake, Report};
 use crate::secrets::Secrets;
 use crate::staging::{LIMIT, Staging};
 use crate::system::processes::Processes;
-use crate::system::programs::Program;
+use crate::system::programs::{PATH, Program};
 use crate::values::nearest;
 
 const DOVECONF: Program = Program {
     name: "doveconf",
     package: "dovecot-core",
-    directories: "/usr/bin:/usr/sbin:/bin:/sbin",
+    directories: PATH,
 };
 
 /// Most mistakes that are reported at once.

@@ -17,7 +17,7 @@ use crate::plan::File;
 use crate::staging::LIMIT;
 use crate::system::files::{self, Owner, Prepared};
 use crate::system::processes::Processes;
-use crate::system::programs::Program;
+use crate::system::programs::{PATH, Program};
 
 const DOVECOT_GROUP: Owner = Owner {
     user: "root",
@@ -31,7 +31,7 @@ const MARGIN: Duration = Duration::from_millis(20);
 const DOVEADM: Program = Program {
     name: "doveadm",
     package: "dovecot-core",
-    directories: "/usr/bin:/usr/sbin:/bin:/sbin",
+    directories: PATH,
 };
 
 /// The passwd-files.

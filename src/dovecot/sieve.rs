@@ -14,7 +14,7 @@ use crate::settings::gather::DROP_INS;
 use crate::site::SIEVE;
 use crate::staging::{LIMIT, Staging};
 use crate::system::processes::Processes;
-use crate::system::programs::Program;
+use crate::system::programs::{PATH, Program};
 
 /// Where they lie, below `/etc/mailroom`.
 pub(super) const DIRECTORY: &str = "sieve.d";
@@ -22,7 +22,7 @@ pub(super) const DIRECTORY: &str = "sieve.d";
 const SIEVEC: Program = Program {
     name: "sievec",
     package: "dovecot-sieve",
-    directories: "/usr/bin:/usr/sbin:/bin:/sbin",
+    directories: PATH,
 };
 
 /// The directory of the copies.

@@ -26,7 +26,7 @@ use crate::secrets::Secrets;
 use crate::staging::{LIMIT, Staging};
 use crate::system::files::Owner;
 use crate::system::processes::{Output, Processes};
-use crate::system::programs::Program;
+use crate::system::programs::{PATH, Program};
 
 /// A key that no table should hold, and that every type of table takes.
 const HARMLESS: &str = "mailroom.invalid";
@@ -38,7 +38,7 @@ pub(super) const fn program(name: &'static str) -> Program {
     Program {
         name,
         package: "postfix",
-        directories: "/usr/sbin:/usr/bin:/sbin:/bin",
+        directories: PATH,
     }
 }
 
