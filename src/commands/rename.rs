@@ -104,7 +104,7 @@ fn rename(from: &str, to: &str, dry_run: bool, environment: &Environment) -> Res
     let read = live::read(environment, renamed.clone()).map_err(Refusal::Settings)?;
     check_domains(&rename, &read)?;
     let changes = found.changes(&rename);
-    let counts = counts(&changes);
+    let counts = counts(&changes, found.is_primary);
     if dry_run {
         show(&changes);
         return Ok(format!("{counts}: this is a dry run, nothing has changed"));
@@ -307,7 +307,7 @@ fn check_domains(rename: &Rename, read: &Read) -> Result<(), Refusal> {
 }
 
 /// How much gets another name, in words.
-fn counts(changes: &[Renamed]) -> String {
+fn counts(changes: &[Renamed], is_primary: bool) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for change in changes {
         match counts.iter_mut().find(|(what, _)| *what == change.what) {
@@ -320,9 +320,10 @@ fn counts(changes: &[Renamed]) -> String {
         ("alias", count) => format!("{count} aliases"),
         (what, count) => format!("{count} {what}s"),
     };
+    let stays = if is_primary { "; all mail stays where it is" } else { "" };
     match counts.as_slice() {
-        [] => "everything has the new name".to_owned(),
-        counts => counts.iter().map(said).collect::<Vec<_>>().join(", "),
+        [] => format!("everything has the new name{stays}"),
+        counts => counts.iter().map(said).collect::<Vec<_>>().join(", ") + stays,
     }
 }
 
