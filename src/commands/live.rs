@@ -91,12 +91,14 @@ fn locked() -> Result<Option<Held>, String> {
     }
 }
 
-/// The settings of the site, as a start would read them.
+/// The settings, as a start would read them.
+pub(super) fn read(environment: &Environment, kept: Kept) -> anyhow::Result<provision::Read> {
+    processes::with(async |processes| provision::read(DAEMONS, environment, processes, kept).await)
+}
+
+/// Those of the site.
 pub(super) fn site(environment: &Environment, kept: Kept) -> anyhow::Result<Site> {
-    processes::with(async |processes| {
-        let read = provision::read(DAEMONS, environment, processes, kept).await?;
-        Ok(read.site)
-    })
+    Ok(read(environment, kept)?.site)
 }
 
 fn write(changed: &[File]) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
-use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY};
+use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY, VMAIL_UID};
 use crate::plan::TABLE_HEADER;
 use crate::site::Site;
 
@@ -66,21 +66,42 @@ impl Lines {
         };
         let primary = site.domain.replace('.', "[.]");
         let home = format!(
-            "  fields {{\n    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', \
-             '\\\\2/\\\\1')}}\n  }}"
+            "    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', '\\\\2/\\\\1')}}\n"
         );
+        // What vmail runs may ask about accounts of its own user id (auth-userdb).
+        let owner = format!("    uid = {VMAIL_UID}\n    gid = {VMAIL_UID}\n");
+        let quota = quota(external, site);
         let (passdbs, userdb) = match external {
             External::Sql(sql) => of_sql(sql),
             External::Ldap(ldap) => of_ldap(ldap),
         };
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let userdb = format!("{}\n{userdb}  fields_import_all = no\n{home}\n}}", guard("userdb"));
+        let userdb = format!(
+            "{}\n{userdb}  fields_import_all = no\n  fields {{\n{owner}{home}{quota}  }}\n}}",
+            guard("userdb")
+        );
         Lines {
             place: Some(place_file()),
             passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
             userdbs: lines(&userdb),
         }
     }
+}
+
+/// How much an account may store: as its row says, or as all may. Nothing where there is no limit.
+fn quota(external: &External, site: &Site) -> String {
+    let of_site = site.quota.limit().unwrap_or(0);
+    let of_row = match external {
+        External::Sql(_) => "sql:quota",
+        External::Ldap(ldap) => &format!("ldap:{}", ldap.quota_attribute),
+    };
+    if !site.mailboxes || (of_site == 0 && !external.has_quotas()) {
+        return String::new();
+    }
+    if external.has_quotas() {
+        return format!("    quota_storage_size = %{{{of_row} | default('{of_site}')}}\n");
+    }
+    format!("    quota_storage_size = {of_site}\n")
 }
 
 fn sql_place(sql: &Sql) -> String {

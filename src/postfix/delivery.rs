@@ -2,7 +2,7 @@
 //! written straight into the Maildir by virtual(8), which knows neither.
 //!
 //! Whether a mailbox has room is asked at RCPT, by a class of restrictions of our own (RESTRICTION_CLASS_README), and of
-//! accounts with a quota alone. A question that is not answered lets mail in. It is asked for the recipient as the client
+//! accounts with a quota alone; beside a directory, of all recipients: Dovecot looks there. A question that is not answered lets mail in. It is asked for the recipient as the client
 //! names it: mail for an alias of a full mailbox waits in the queue.
 //!
 //! Routes and restrictions of the user's own stay. Ours come behind the routes, though one for an address comes before one for
@@ -25,6 +25,8 @@ pub(super) struct Delivery {
     pub(super) delivered: Vec<String>,
     /// Those whose mailboxes have a limit.
     pub(super) limited: Vec<String>,
+    /// Who else has a limit only the directory knows: it is asked about each recipient.
+    pub(super) limits_external: bool,
 }
 
 impl Delivery {
@@ -40,6 +42,7 @@ impl Delivery {
         Delivery {
             delivered: delivered.map(Account::address).collect(),
             limited: limited.map(Account::address).collect(),
+            limits_external: basis.directory.limits_external(site),
         }
     }
 
@@ -49,9 +52,9 @@ impl Delivery {
         if !self.delivered.is_empty() {
             settings.change_all("transport_maps", |value| behind(value, &transport_maps()));
         }
-        if !self.limited.is_empty() {
+        if let Some(question) = self.question() {
             settings.change_all("smtpd_restriction_classes", |value| behind(value, CLASS));
-            settings.change_all("smtpd_recipient_restrictions", |value| before(value, &question()));
+            settings.change_all("smtpd_recipient_restrictions", |value| before(value, &question));
         }
         settings
     }
@@ -63,6 +66,14 @@ impl Delivery {
             .iter()
             .map(|address| (address.clone(), lmtp.clone()))
             .collect()
+    }
+
+    /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full.
+    pub(super) fn question(&self) -> Option<String> {
+        if self.limits_external {
+            return Some(CLASS.to_owned());
+        }
+        (!self.limited.is_empty()).then(|| format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"))
     }
 
     /// Account and class of restrictions.
@@ -77,11 +88,6 @@ impl Delivery {
 /// The table of transports.
 pub(super) fn transport_maps() -> String {
     format!("lmdb:{POSTFIX_TABLES}/transport")
-}
-
-/// What `smtpd_recipient_restrictions` begins with.
-pub(super) fn question() -> String {
-    format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota")
 }
 
 /// What the class holds: a mailbox that is not told of is taken to have room.
@@ -130,6 +136,7 @@ mod tests {
         let delivery = Delivery {
             delivered: one(),
             limited: one(),
+            limits_external: false,
         };
         delivery.beside(&settings.unwrap().postfix)
     }
@@ -145,7 +152,10 @@ mod tests {
             ),
         ]);
         let value = |name: &str| settings.parameters[name].value.as_str();
-        let (table, question) = (transport_maps(), question());
+        let (table, question) = (
+            transport_maps(),
+            format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"),
+        );
         assert_eq!(
             value("transport_maps"),
             format!("inline:{{ a.test=smtp:[b.test] }}, {table}")

@@ -279,10 +279,10 @@ fn main_cf_text(
         extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
         transport_maps: (!delivery.delivered.is_empty()).then(delivery::transport_maps),
-        quota: (!delivery.limited.is_empty()).then(|| QuotaQuestion {
+        quota: delivery.question().map(|question| QuotaQuestion {
             class: delivery::CLASS,
             policy: delivery::policy(),
-            question: delivery::question(),
+            question,
         }),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;

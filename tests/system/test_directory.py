@@ -1,5 +1,6 @@
 """Accounts in a database and in LDAP: real PostgreSQL, SQLite and slapd, asked by real Postfix and Dovecot."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,8 @@ def test_a_postgresql_database(lab, client, sink):
     assert sent == ["250", "250", "553", "250", "250"]
 
     hostile(server, client)
+    full(client, server, database)
+    commands(client, server, database)
     psql(database, "UPDATE accounts SET password = '{PLAIN}new-secret' WHERE address = 'bob@b.test';")
     old, new = ask(client, "sql", "imap('bob@b.test', 'bob-secret')", "imap('bob@b.test', 'new-secret')")
     assert "AUTHENTICATIONFAILED" in old and new == "1 2 3"
@@ -111,6 +114,73 @@ def test_a_postgresql_database(lab, client, sink):
     assert modes.stdout.split() == ["644:root", "600:root", "640:postfix"]
 
 
+def full(client, server, database):
+    """A limit of 20 KiB: warnings by mail, which dovecot-lda delivers as vmail, and no more mail then."""
+    psql(database, "UPDATE accounts SET quota = 20480 WHERE address = 'o''neil@metabuilder.local';")
+    for size, percent in ((230, 80), (50, 95)):
+        assert ask(client, "sql", f"""deliver("o'neil@metabuilder.local", {size})""") == ["250"]
+        server.wait_for(f"grep -l 'Subject: Your mailbox is {percent}% full' /var/mail/o*neil/Maildir/new/*", f"{percent}%")
+    assert ask(client, "sql", """deliver("o'neil@metabuilder.local")""", "deliver('ann@metabuilder.local')") == ["452", "250"]
+    psql(database, "UPDATE accounts SET quota = 0 WHERE address = 'o''neil@metabuilder.local';")
+    assert ask(client, "sql", """deliver("o'neil@metabuilder.local")""") == ["250"]
+
+
+def commands(client, server, database):
+    """`mailroom … | psql`: statements on standard output, all else on standard error."""
+    def change(*command, input=None):
+        done = server.exec("mailroom", *command, input=input)
+        assert done.stderr.startswith("mailroom: nothing has changed yet: pipe this statement into psql mail"), done
+        assert done.stdout.endswith(";\n") and done.stdout.count("\n") == 1, done
+        psql(database, done.stdout)
+        return done.stderr
+    name = "o'hara@c.test"
+    change("domain", "add", "c.test")
+    change("account", "add", name, "--stdin", "--role", "admin", "--quota", "1G", input="hara-secret\n")
+    change("alias", "add", "@c.test", name, "ann")
+    assert ask(client, "sql", f'imap("{name}", "hara-secret")') == [""]
+    assert ask(client, "sql", "deliver('any@c.test')") == ["250"]
+    until(lambda: ask(client, "sql", f'imap("{name}", "hara-secret")') == ["1"], "a delivery")
+    password = change("account", "passwd", name, "--generate").splitlines()[1].removeprefix("mailroom: password: ")
+    old, new = ask(client, "sql", f'imap("{name}", "hara-secret")', f'imap("{name}", "{password}")')
+    assert "AUTHENTICATIONFAILED" in old and new == "1", (old, new)
+    listed = {each["address"]: each for each in json.loads(server.exec("mailroom", "account", "list", "--json").stdout)}
+    assert listed[name] == {"address": name, "enabled": True, "origin": "sql"}
+    assert sorted(listed) == ["ann@metabuilder.local", "bob@b.test", name, "o'neil@metabuilder.local", "rel@metabuilder.local"]
+    shown = server.exec("mailroom", "account", "show", name).stdout
+    assert "quota     1G\norigin    sql\nmail      1 messages, " in shown, shown
+    assert server.exec("mailroom", "account", "show", "none", check=False).returncode == 64
+
+    change("account", "set", name, "--role", "user", "--quota", "off")
+    change("account", "disable", name)
+    change("account", "remove", name)
+    change("domain", "remove", "c.test")
+    rows = "SELECT address, role, quota, enabled FROM accounts WHERE address LIKE '%c.test'; SELECT * FROM domains ORDER BY domain"
+    assert [line.split() for line in psql(database, f"COPY ({rows.split(';')[0]}) TO STDOUT; COPY ({rows.split(';')[1]}) TO STDOUT").splitlines()] == [
+        [name, "user", "0", "0"], ["b.test"], ["c.test"]], "an alias leads to it"
+    assert "AUTHENTICATIONFAILED" in ask(client, "sql", f'imap("{name}", "{password}")')[0]
+    change("account", "enable", name)
+    change("alias", "remove", "@c.test", "ann")
+    change("alias", "remove", "@c.test")
+    change("account", "remove", name)
+    change("domain", "remove", "c.test")
+    assert psql(database, "COPY (SELECT domain FROM domains) TO STDOUT") == "b.test\n"
+    assert psql(database, "COPY (SELECT address FROM accounts WHERE address LIKE '%c.test') TO STDOUT") == ""
+
+    # Mailroom's own beside them.
+    server.exec("mailroom", "account", "add", "own", "--local", "--stdin", input="own-secret\n")
+    assert ask(client, "sql", "imap('own', 'own-secret')") == [""]
+    refused = server.exec("mailroom", "account", "disable", "own", check=False)
+    assert refused.returncode == 64 and refused.stdout == "" and "--local changes it" in refused.stderr
+    refused = server.exec("mailroom", "account", "remove", "ann", "--delete-mail", check=False)
+    assert refused.returncode == 64 and refused.stdout == "" and "--delete-mail" in refused.stderr
+
+
+def limit(server, account):
+    """What Dovecot says that it may store, in KiB; `-` for no limit."""
+    lines = server.exec("doveadm", "-f", "tab", "quota", "get", "-u", account).stdout.splitlines()
+    return [line.split("\t")[3] for line in lines if "\tSTORAGE\t" in line][0]
+
+
 @pytest.mark.long
 def test_a_database_that_goes_and_comes_back(lab, client, sink):
     database = postgres(lab)
@@ -118,7 +188,7 @@ def test_a_database_that_goes_and_comes_back(lab, client, sink):
     # The server starts while the database is down; then its own part is up, and the directory degraded.
     server = lab.server(env={"MAILROOM_ACCOUNTS_SQL": URL, "POSTFIX_RELAYHOST": "[sink]:25"}, alias="away", healthy=False)
     server.wait_for("/healthcheck | grep -q degraded && echo yes", "degraded")
-    assert ask(client, "away", "deliver('bob@b.test')") == ["451"]
+    assert ask(client, "away", "deliver('bob@b.test')")[0] in ("450", "451")
     postgres_is(database, "start")
     # Dovecot waits up to 15 s before it asks again, each of its processes by itself, the longer the database has been down.
     server.wait_for(HEALTHY, "healthy")
@@ -128,7 +198,7 @@ def test_a_database_that_goes_and_comes_back(lab, client, sink):
     # Postfix does not read Dovecot's `code=temp_fail`: it says 535, or 454 where Dovecot takes longer than 10 s.
     down = ask(client, "away", "imap('bob@b.test', 'bob-secret')", "send('ann', 'ann-secret', 'ann@metabuilder.local', 'x@y.test')",
                "deliver('bob@b.test')")
-    assert "UNAVAILABLE" in down[0] and down[1] in ("454", "535") and down[2] == "451", down
+    assert "UNAVAILABLE" in down[0] and down[1] in ("454", "535") and down[2] in ("450", "451"), down
     server.exec("sendmail", "-f", "x@c.test", "bob@b.test", input="Subject: waits\n\nx\n")
     server.wait_for("postqueue -j | grep -q bob@b.test || ls /var/spool/postfix/maildrop | grep .", "the mail waits")
     assert "degraded" in server.exec("/healthcheck").stdout
@@ -156,7 +226,12 @@ def test_an_sqlite_file_and_a_relay_alone(lab, client, sink):
     maker.python(f"import sqlite3\nsqlite3.connect('/db/accounts.db').executescript({SCHEMA + ROWS!r})")
     options = ["-v", f"{volume}:/db"]
     env = {"MAILROOM_ACCOUNTS_SQL": "sqlite:///db/accounts.db", "POSTFIX_RELAYHOST": "[sink]:25"}
-    lab.server(env=env, options=options, alias="sqlite")
+    # Without a column of quotas.
+    query = "SELECT 1 FROM accounts WHERE address = '%s' AND enabled = 1"
+    server = lab.server(env={**env, "MAILROOM_QUOTA": "2M", "MAILROOM_ACCOUNTS_SQL_MAILBOX_QUERY": query}, options=options, alias="sqlite")
+    assert limit(server, "bob@b.test") == "2048"
+    refused = server.exec("mailroom", "account", "passwd", "bob@b.test", check=False)
+    assert refused.returncode == 64 and "tables of your own (MAILROOM_ACCOUNTS_SQL_MAILBOX_QUERY is set)" in refused.stderr
     assert ask(client, "sqlite", "deliver('bob@b.test')", "deliver('off@metabuilder.local')") == ["250", "550"]
     until(lambda: ask(client, "sqlite", "imap('bob@b.test', 'bob-secret')") == ["1"], "a delivery")
     lab.server(env={**env, "MAILROOM_MAILBOXES": "off"}, options=options, alias="alone")
@@ -172,6 +247,7 @@ cn: Ann
 sn: Ann
 mail: ann@metabuilder.local
 employeeType: admin
+roomNumber: 3M
 userPassword: ann-secret
 
 dn: uid=bob,dc=nodomain
@@ -213,11 +289,17 @@ EOF
         slapd -f /tmp/slapd.conf -h ldap://0.0.0.0/""")
     begin = "dn: dc=nodomain\nobjectClass: dcObject\nobjectClass: organization\no: x\ndc: nodomain\n\n"
     directory.exec("ldapadd", "-x", "-H", "ldap://127.0.0.1/", "-D", "cn=admin,dc=nodomain", "-w", "admin-secret", input=begin + LDIF.strip() + "\n")
-    lab.server(alias="ldap", env={
+    server = lab.server(alias="ldap", env={
         "MAILROOM_ACCOUNTS_LDAP": "ldap://directory/dc=nodomain", "MAILROOM_ACCOUNTS_LDAP_BIND_DN": "cn=admin,dc=nodomain",
         "MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD": "admin-secret", "POSTFIX_RELAYHOST": "[sink]:25",
         "MAILROOM_ACCOUNTS_LDAP_ALIAS_FILTER": "(mailLocalAddress=%s)",
-        "MAILROOM_ACCOUNTS_LDAP_ROLE_FILTER": "(employeeType=%s)"})
+        "MAILROOM_ACCOUNTS_LDAP_ROLE_FILTER": "(employeeType=%s)", "MAILROOM_ACCOUNTS_LDAP_QUOTA_ATTRIBUTE": "roomNumber"})
+    assert [limit(server, f"{name}@metabuilder.local") for name in ("ann", "bob")] == ["3072", "-"]
+    refused = server.exec("mailroom", "account", "add", "eve", check=False)
+    assert refused.returncode == 64 and "in the LDAP directory dc=nodomain on directory: change them there" in refused.stderr
+    listed = json.loads(server.exec("mailroom", "account", "list", "--json").stdout)
+    assert [(each["address"], each["origin"]) for each in listed] == [(f"{name}@metabuilder.local", "ldap") for name in ("ann", "bob")]
+    assert "quota     3M\norigin    ldap" in server.exec("mailroom", "account", "show", "ann").stdout
     assert ask(client, "ldap", *[f"deliver('{name}@metabuilder.local')" for name in ("bob", "info", "abuse", "*", "none")]) == [
         "250", "250", "250", "550", "550"]
     until(lambda: ask(client, "ldap", "imap('bob', 'bob-secret')", "imap('ann', 'ann-secret')") == ["1 2", "1"], "deliveries")
