@@ -272,6 +272,7 @@ impl Configured for Configuration {
             .map(|greeting| Named {
                 name: "smtp".to_owned(),
                 probe: Probe::Greeting(greeting),
+                essential: true,
             })
             .collect();
         let service = service::service(basis.environment, &probes, &plan, &services, self.catch_all.is_some());
