@@ -260,7 +260,7 @@ impl Configured for Configuration {
     }
 
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
-        let delivery = Delivery::of(basis);
+        let delivery = Delivery::of(&self.settings, basis);
         let settings = delivery.beside(&self.settings);
         let services = files::services(&settings, basis.site)?;
         let mailboxes = self.catch_all.as_ref();
