@@ -1,4 +1,4 @@
-"""Accounts in a database and in LDAP: real PostgreSQL, SQLite and slapd, asked by real Postfix and Dovecot."""
+"""Accounts in a database and in LDAP: real PostgreSQL, MariaDB, SQLite and slapd, asked by real Postfix and Dovecot."""
 
 import json
 from pathlib import Path
@@ -218,6 +218,34 @@ def hostile(server, client):
         server.exec("sendmail", "-f", "x@c.test", f"{name}@metabuilder.local", input="Subject: hostile\n\nx\n")
     server.wait_for("postqueue -j | wc -l | grep -qx 0 && ! ls /var/spool/postfix/maildrop | grep -q .", "an empty queue")
     assert server.sh("ls -d /var/Maildir /var/x /var/mail/Maildir /var/mail/a", check=False).stdout == ""
+
+
+def test_a_mariadb_database(lab, client, sink):
+    database = lab.run(CLIENT_IMAGE, "-c", """
+        install -d -o mysql /run/mysqld && exec mariadbd --user=mysql --bind-address=0.0.0.0""",
+        options=["--network-alias", "mariadb", "--entrypoint", "bash", "--init"])
+    database.wait_for("mariadb-admin ping", "the database answers")
+
+    def mariadb(sql):
+        return database.exec("mariadb", "mail", input=sql).stdout
+    database.sh("mariadb -e \"CREATE DATABASE mail; CREATE USER mail IDENTIFIED BY 's@cret-7'; GRANT SELECT ON mail.* TO mail\"")
+    mariadb(SCHEMA + ROWS)
+    server = lab.server(alias="maria", env={
+        "MAILROOM_ACCOUNTS_SQL": "mysql://mail:s%40cret-7@mariadb/mail", "POSTFIX_RELAYHOST": "[sink]:25"})
+    done = server.exec("mailroom", "account", "add", "o'hara@b.test", "--stdin", "--quota", "1M", input="hara-secret\n")
+    assert "pipe this statement into mysql mail" in done.stderr
+    mariadb(done.stdout)
+    assert (limit(server, "o'hara@b.test"), limit(server, "bob@b.test")) == ("1024", "-")
+    assert ask(client, "maria", *[f'deliver("{to}")' for to in (
+        "bob@b.test", "info@b.test", "o'hara@b.test", "abuse@b.test", "off@metabuilder.local", "none@metabuilder.local")]) == [
+        "250", "250", "250", "250", "550", "550"]
+    until(lambda: ask(client, "maria", "imap('bob@b.test', 'bob-secret')", "imap('ann', 'ann-secret')",
+                      """imap("o'hara@b.test", "hara-secret")""") == ["1 2", "1", "1"], "deliveries")
+    refused = ask(client, "maria", "imap('bob@b.test', 'x')", "imap('off', 'off-secret')", "imap('..', 'x-secret')")
+    assert all("AUTHENTICATIONFAILED" in each for each in refused), refused
+    assert ask(client, "maria", "send('bob@b.test', 'bob-secret', 'info@b.test', 'x@example.org')",
+               "send('bob@b.test', 'bob-secret', 'ann@metabuilder.local', 'x@example.org')",
+               "send('rel', 'rel-secret', 'anybody@example.org', 'x@example.org')") == ["250", "553", "250"]
 
 
 def test_an_sqlite_file_and_a_relay_alone(lab, client, sink):
