@@ -9,6 +9,7 @@ CREATE TABLE domains (
 CREATE TABLE accounts (
     address  VARCHAR(320) NOT NULL PRIMARY KEY, -- user@example.org
     password VARCHAR(255) NOT NULL,             -- {SCHEME}hash, as doveadm pw prints it
+    quota    BIGINT,                            -- bytes that it may store, 0 for no limit; NULL: as MAILROOM_QUOTA says
     role     VARCHAR(8)   NOT NULL DEFAULT 'user' CHECK (role IN ('user', 'admin', 'relay')),
     enabled  SMALLINT     NOT NULL DEFAULT 1    -- 0: no logins and no mail, as if it was not there
 );

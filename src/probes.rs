@@ -105,9 +105,7 @@ impl Probe {
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
             Probe::Farewell { path } => closes(path),
-            Probe::Lookup { path, user } => {
-                looks_up(path, user).map_err(|error| io::Error::new(io::ErrorKind::ResourceBusy, reason(&error)))
-            }
+            Probe::Lookup { path, user } => looks_up(path, user),
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }

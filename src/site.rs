@@ -322,8 +322,8 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "MAILROOM_ACCOUNTS_SQL_MAILBOX_QUERY",
         kind: Kind::Text,
-        default: "SELECT address FROM accounts WHERE address = '%s' AND enabled = 1",
-        help: "A row if there is an account `%s`.",
+        default: "SELECT address, quota FROM accounts WHERE address = '%s' AND enabled = 1",
+        help: "A row if there is an account `%s`. Column `quota`, if there is one, says how much it may store: a number of bytes, or such as 5G; 0 for no limit, NULL for what `MAILROOM_QUOTA` says.",
         ..Variable::NEW
     },
     Variable {
@@ -409,6 +409,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::Text,
         default_note: "the directory checks passwords, by a bind as that account",
         help: "Holds the hash of its password.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_ACCOUNTS_LDAP_QUOTA_ATTRIBUTE",
+        kind: Kind::Text,
+        default_note: "what `MAILROOM_QUOTA` says",
+        help: "Holds how much it may store: a number of bytes, or such as 5G; 0 for no limit. Accounts without it have what `MAILROOM_QUOTA` says.",
         ..Variable::NEW
     },
     Variable {

@@ -4,7 +4,7 @@
 use super::url::{self, Url};
 use crate::report::Mistake;
 use crate::secrets::HIDDEN;
-use crate::settings::Values;
+use crate::settings::{Environment, Values};
 
 /// The variable of a database.
 pub const SQL: &str = "MAILROOM_ACCOUNTS_SQL";
@@ -18,6 +18,7 @@ const ALIAS_FILTER: &str = "MAILROOM_ACCOUNTS_LDAP_ALIAS_FILTER";
 const ROLE_FILTER: &str = "MAILROOM_ACCOUNTS_LDAP_ROLE_FILTER";
 const ADDRESS_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_ADDRESS_ATTRIBUTE";
 const PASSWORD_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_PASSWORD_ATTRIBUTE";
+const QUOTA_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_QUOTA_ATTRIBUTE";
 
 /// Who is asked about accounts beside those that are declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Sql {
     pub url: Url,
     /// What it is asked.
     pub queries: Queries,
+    /// The variable of a query of the user's own: the tables are not ours then.
+    pub own_query: Option<String>,
 }
 
 /// Queries, one for each question. All but the password's are asked by both daemons.
@@ -66,7 +69,7 @@ pub struct Sql {
 pub struct Queries {
     /// The hash of an account's password, as column `password`.
     pub password: String,
-    /// A row if there is such an account.
+    /// A row if there is such an account; what it may store is in column `quota`, if there is one.
     pub mailbox: String,
     /// The targets of an alias.
     pub alias: String,
@@ -97,6 +100,8 @@ pub struct Ldap {
     pub address_attribute: String,
     /// The attribute that holds the hash of its password; empty: the server itself checks it (a bind as that account).
     pub password_attribute: String,
+    /// The attribute that says how much it may store; empty where none does.
+    pub quota_attribute: String,
 }
 
 impl std::fmt::Debug for Sql {
@@ -120,6 +125,14 @@ impl External {
         }
     }
 
+    /// Whether it may say of an account how much that may store. Which columns a query has only the database knows.
+    pub fn has_quotas(&self) -> bool {
+        match self {
+            External::Sql(_) => true,
+            External::Ldap(ldap) => !ldap.quota_attribute.is_empty(),
+        }
+    }
+
     /// What it is and where, without secrets.
     pub fn shown(&self) -> String {
         match self {
@@ -133,6 +146,14 @@ impl External {
     }
 }
 
+/// The variable that names a directory, where one does; whether it is right is another question.
+pub fn named(environment: &Environment) -> Option<&'static str> {
+    let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
+    [SQL, LDAP]
+        .into_iter()
+        .find(|name| is_set(name) || is_set(&format!("{name}_FILE")))
+}
+
 /// Reads the variables; with what is wrong with them.
 pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
     let text = |name: &str| values.entry(name).map_or("", |entry| entry.canonical.as_str());
@@ -143,11 +164,9 @@ pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
     };
     let (given_sql, given_ldap) = (!text(SQL).is_empty(), !text(LDAP).is_empty());
     for (main, is_given) in [(SQL, given_sql), (LDAP, given_ldap)] {
-        let parts = values.names().filter(|name| name.starts_with(&format!("{main}_")));
-        let given = parts.filter(|name| values.entry(name).is_some_and(|entry| entry.explicit));
-        for name in given.filter(|_| !is_given) {
+        for name in given_parts(values, main).filter(|_| !is_given) {
             wrong(
-                name,
+                &name,
                 format!("goes with {main}, which is not set: set that, or leave this out"),
             );
         }
@@ -160,7 +179,7 @@ pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
     }
     let external = if given_sql {
         let queries = Queries::read(|name| text(name).to_owned(), &mut wrong);
-        sql(text(SQL), queries)
+        sql(text(SQL), queries, given_parts(values, SQL).next())
             .map(External::Sql)
             .map_err(|reason| (SQL, reason))
     } else if given_ldap {
@@ -182,10 +201,18 @@ pub fn read(values: &Values) -> (Option<External>, Vec<Mistake>) {
     }
 }
 
+/// Variables that are set beside the main one.
+fn given_parts<'a>(values: &'a Values, main: &str) -> impl Iterator<Item = String> + use<'a> {
+    let begin = format!("{main}_");
+    let parts = values.names().filter(move |name| name.starts_with(&begin));
+    let given = parts.filter(|name| values.entry(name).is_some_and(|entry| entry.explicit));
+    given.map(str::to_owned)
+}
+
 /// libpq's words for TLS (PostgreSQL docs, "SSL Support").
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
+fn sql(text: &str, queries: Queries, own_query: Option<String>) -> Result<Sql, String> {
     const SCHEMES: [&str; 5] = ["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
     let scheme = text.split("://").next().unwrap_or_default();
     let (dialect, options): (_, &[&str]) = match scheme {
@@ -200,7 +227,12 @@ fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
             return Err("must name the absolute path of a file, with three slashes: sqlite:///path".to_owned());
         }
         url.path = format!("/{}", url.path);
-        return Ok(Sql { dialect, url, queries });
+        return Ok(Sql {
+            dialect,
+            url,
+            queries,
+            own_query,
+        });
     }
     if url.host.is_empty() {
         return Err(format!("names no host: write {scheme}://user:password@host/database"));
@@ -216,7 +248,12 @@ fn sql(text: &str, queries: Queries) -> Result<Sql, String> {
     if let Some(mode) = url.option("sslmode").filter(|mode| !MODES.contains(mode)) {
         return Err(format!("sslmode={mode}: must be one of {}", MODES.join(", ")));
     }
-    Ok(Sql { dialect, url, queries })
+    Ok(Sql {
+        dialect,
+        url,
+        queries,
+        own_query,
+    })
 }
 
 fn ldap<'a>(text: &impl Fn(&str) -> &'a str) -> Result<Ldap, (&'static str, String)> {
@@ -262,6 +299,7 @@ fn ldap<'a>(text: &impl Fn(&str) -> &'a str) -> Result<Ldap, (&'static str, Stri
         role_filter: text(ROLE_FILTER).to_owned(),
         address_attribute: text(ADDRESS_ATTRIBUTE).to_owned(),
         password_attribute: text(PASSWORD_ATTRIBUTE).to_owned(),
+        quota_attribute: text(QUOTA_ATTRIBUTE).to_owned(),
     })
 }
 

@@ -11,6 +11,7 @@ mod names;
 pub mod password;
 pub mod records;
 pub mod rename;
+pub mod statement;
 pub mod url;
 
 use std::collections::BTreeSet;
@@ -173,9 +174,15 @@ impl Directory {
         })
     }
 
-    /// Whether there is a limit for anybody.
+    /// Whether there may be a limit for anybody.
     pub fn has_quotas(&self, site: &Site) -> bool {
-        self.accounts.iter().any(|account| account.limit(site).is_some())
+        self.accounts.iter().any(|account| account.limit(site).is_some()) || self.limits_external(site)
+    }
+
+    /// Whether an account of which only the directory knows may have a limit.
+    pub fn limits_external(&self, site: &Site) -> bool {
+        let external = self.external.as_ref().filter(|_| site.mailboxes);
+        external.is_some_and(|external| site.quota.limit().is_some() || external.has_quotas())
     }
 
     /// Whose mail is whose: the aliases that are declared, and those of roles for which none is.

@@ -1,5 +1,6 @@
 //! `mailroom account`: accounts that are added live, and a look at all.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,9 +11,10 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::directory::{self, Local, Place};
 use super::output::{complain, print};
 use super::table::Table;
-use super::{EXIT_USAGE, import, live, processes};
+use super::{EXIT_USAGE, import, processes};
 use crate::accounts::address::Address;
 use crate::accounts::change::Change;
 use crate::accounts::known::{Kept, Known};
@@ -42,6 +44,8 @@ pub enum Accounts {
         /// Most that it may store, such as 5G
         #[arg(long)]
         quota: Option<Quota>,
+        #[command(flatten)]
+        local: Local,
     },
     /// Give an account another password; its sessions end
     Passwd {
@@ -49,6 +53,8 @@ pub enum Accounts {
         name: String,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        local: Local,
     },
     /// Give an account another role or quota
     Set {
@@ -60,16 +66,22 @@ pub enum Accounts {
         /// Most that it may store, such as 5G; off for no limit
         #[arg(long)]
         quota: Option<Quota>,
+        #[command(flatten)]
+        local: Local,
     },
     /// Let an account neither log in nor get mail; its mail is kept
     Disable {
         /// `user`, or `user@domain`
         name: String,
+        #[command(flatten)]
+        local: Local,
     },
     /// Let a disabled account log in and get mail again
     Enable {
         /// `user`, or `user@domain`
         name: String,
+        #[command(flatten)]
+        local: Local,
     },
     /// Remove an account; its mail is kept
     Remove {
@@ -78,6 +90,8 @@ pub enum Accounts {
         /// Delete its mail, too
         #[arg(long)]
         delete_mail: bool,
+        #[command(flatten)]
+        local: Local,
     },
     /// List all accounts, with where each comes from
     List {
@@ -122,47 +136,64 @@ pub fn run(command: Accounts, environment: &Environment) -> anyhow::Result<u8> {
             password,
             role,
             quota,
-        } => with_password(&password, environment, |hash| Change::AddAccount {
+            local,
+        } => with_password(&password, local, environment, |hash| Change::AddAccount {
             address: name,
             hash,
             role,
             quota,
         }),
-        Accounts::Passwd { name, password } => with_password(&password, environment, |hash| Change::SetAccount {
-            address: name,
-            hash: Some(hash),
-            role: None,
-            quota: None,
-        }),
-        Accounts::Set { name, role, quota } => {
+        Accounts::Passwd { name, password, local } => {
+            with_password(&password, local, environment, |hash| Change::SetAccount {
+                address: name,
+                hash: Some(hash),
+                role: None,
+                quota: None,
+            })
+        }
+        Accounts::Set {
+            name,
+            role,
+            quota,
+            local,
+        } => {
             let change = Change::SetAccount {
                 address: name,
                 hash: None,
                 role,
                 quota,
             };
-            live::make(change, environment)
+            directory::make(change, local, environment)
         }
-        Accounts::Disable { name } => enable(name, false, environment),
-        Accounts::Enable { name } => enable(name, true, environment),
-        Accounts::Remove { name, delete_mail } => remove(name, delete_mail, environment),
+        Accounts::Disable { name, local } => enable(name, false, local, environment),
+        Accounts::Enable { name, local } => enable(name, true, local, environment),
+        Accounts::Remove {
+            name,
+            delete_mail,
+            local,
+        } => remove(name, delete_mail, local, environment),
         Accounts::Import(options) => import::import(&options, environment),
         Accounts::Export => import::export(environment),
-        Accounts::List { json } => list(json),
+        Accounts::List { json } => list(json, environment),
         Accounts::Show { name, json } => show(&name, json, environment),
     }
 }
 
-fn enable(address: String, enabled: bool, environment: &Environment) -> anyhow::Result<u8> {
-    live::make(Change::EnableAccount { address, enabled }, environment)
+fn enable(address: String, enabled: bool, local: Local, environment: &Environment) -> anyhow::Result<u8> {
+    directory::make(Change::EnableAccount { address, enabled }, local, environment)
 }
 
 /// A change that needs a password's hash.
 fn with_password(
     from: &PasswordFrom,
+    local: Local,
     environment: &Environment,
     change: impl FnOnce(String) -> Change,
 ) -> anyhow::Result<u8> {
+    let place = match directory::place(local, environment)? {
+        Ok(place) => place,
+        Err(code) => return Ok(code),
+    };
     let (hash, generated) = match hash(from) {
         Ok(hash) => hash,
         Err(why) => {
@@ -170,9 +201,13 @@ fn with_password(
             return Ok(EXIT_USAGE);
         }
     };
-    let code = live::make(change(hash), environment)?;
+    let code = place.make(change(hash), environment)?;
     if let Some(generated) = generated.filter(|_| code == 0) {
-        print(format_args!("password: {generated}"));
+        let said = format!("password: {generated}");
+        match place {
+            Place::Here => print(said),
+            Place::Database(_) => complain(said),
+        }
     }
     Ok(code)
 }
@@ -220,10 +255,21 @@ fn home_domain(kept: &Kept, environment: &Environment) -> String {
 }
 
 /// Mail is deleted when nobody can log in any more.
-fn remove(name: String, delete_mail: bool, environment: &Environment) -> anyhow::Result<u8> {
+fn remove(name: String, delete_mail: bool, local: Local, environment: &Environment) -> anyhow::Result<u8> {
+    let place = match directory::place(local, environment)? {
+        Ok(place) => place,
+        Err(code) => return Ok(code),
+    };
+    if delete_mail && matches!(place, Place::Database(_)) {
+        complain(
+            "--delete-mail: the account can log in until the database has taken the statement: remove it without this, then its \
+             mail, where mailroom account show says that it lies",
+        );
+        return Ok(EXIT_USAGE);
+    }
     let primary = home_domain(&Kept::read()?, environment);
     let home = Address::read(&name, &primary).map(|address| Account::home_of(&address.text(), &primary));
-    let code = live::make(Change::RemoveAccount { address: name }, environment)?;
+    let code = place.make(Change::RemoveAccount { address: name }, environment)?;
     let Some(home) = home.ok().filter(|_| delete_mail && code == 0) else {
         return Ok(code);
     };
@@ -251,7 +297,9 @@ fn remove(name: String, delete_mail: bool, environment: &Environment) -> anyhow:
 #[derive(Debug, Serialize)]
 struct Shown {
     address: String,
-    role: Role,
+    /// Of an account in a directory Dovecot does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
     enabled: bool,
@@ -262,11 +310,26 @@ impl Shown {
     fn of(address: &str, record: &Record, origin: String) -> Shown {
         Shown {
             address: address.to_owned(),
-            role: record.role,
+            role: Some(record.role),
             quota: record.quota,
             enabled: record.enabled,
             origin,
         }
+    }
+
+    /// An account that Dovecot finds in the directory.
+    fn of_directory(address: &str, quota: Option<Quota>, origin: &str) -> Shown {
+        Shown {
+            address: address.to_owned(),
+            role: None,
+            quota,
+            enabled: true,
+            origin: origin.to_owned(),
+        }
+    }
+
+    fn role(&self) -> &'static str {
+        self.role.map_or("-", Role::name)
     }
 
     fn state(&self) -> &'static str {
@@ -312,11 +375,11 @@ fn test_accounts() -> Vec<Shown> {
     let lines = users.lines().filter(|line| !line.starts_with('#'));
     let shown = |line: &str| Shown {
         address: line.split(':').next().unwrap_or_default().to_owned(),
-        role: match line.split('@').next().unwrap_or_default() {
+        role: Some(match line.split('@').next().unwrap_or_default() {
             "admin" => Role::Administrator,
             "relay" => Role::Relay,
             _ => Role::User,
-        },
+        }),
         quota: None,
         enabled: true,
         origin: "test account, public password".to_owned(),
@@ -324,23 +387,41 @@ fn test_accounts() -> Vec<Shown> {
     lines.map(shown).collect()
 }
 
-fn list(json: bool) -> anyhow::Result<u8> {
-    let all = all(&Kept::read()?.known());
+fn list(json: bool, environment: &Environment) -> anyhow::Result<u8> {
+    let mut all = all(&Kept::read()?.known());
+    let mut code = 0;
+    if let Some(origin) = directory::origin(environment) {
+        match directory::addresses() {
+            Ok(addresses) => add_those_of_directory(&mut all, &addresses, origin),
+            Err(error) => {
+                complain(error);
+                code = 1;
+            }
+        }
+    }
     if json {
         print(serde_json::to_string_pretty(&all)?);
-        return Ok(0);
+        return Ok(code);
     }
     if all.is_empty() {
         print("there is no account: mailroom account add adds one");
-        return Ok(0);
+        return Ok(code);
     }
     let mut table = Table::new(&["ADDRESS", "ROLE", "QUOTA", "STATE", "ORIGIN"]);
     for shown in &all {
         let quota = shown.quota.map_or_else(|| "-".to_owned(), |quota| quota.to_string());
-        table.row(&[&shown.address, shown.role.name(), &quota, shown.state(), &shown.origin]);
+        table.row(&[&shown.address, shown.role(), &quota, shown.state(), &shown.origin]);
     }
     print(table);
-    Ok(0)
+    Ok(code)
+}
+
+/// Dovecot names all that it knows: one of Mailroom's own stands before one of the directory.
+fn add_those_of_directory(all: &mut Vec<Shown>, addresses: &[String], origin: &str) {
+    let known: BTreeSet<String> = all.iter().map(|shown| shown.address.clone()).collect();
+    let others = addresses.iter().filter(|address| !known.contains(*address));
+    all.extend(others.map(|address| Shown::of_directory(address, None, origin)));
+    all.sort_by(|one, other| one.address.cmp(&other.address));
 }
 
 /// What a mailbox holds, as Dovecot counts it.
@@ -366,7 +447,12 @@ fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8>
     let primary = home_domain(&kept, environment);
     let address = Address::read(name, &primary).map(|address| address.text());
     let all = all(&kept.known());
-    let found = all.into_iter().find(|shown| address.as_ref() == Ok(&shown.address));
+    let mut found = all.into_iter().find(|shown| address.as_ref() == Ok(&shown.address));
+    if let (None, Ok(address), Some(origin)) = (&found, &address, directory::origin(environment)) {
+        let quota = directory::quota(address)?;
+        found = quota
+            .map(|quota| Shown::of_directory(address, Some(quota).filter(|quota| quota.limit().is_some()), origin));
+    }
     let Some(shown) = found else {
         complain(format_args!(
             "{} is no account",
@@ -392,7 +478,7 @@ fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8>
         last_login,
     } = &whole;
     print(format_args!("address     {}", shown.address));
-    print(format_args!("role        {}", shown.role.name()));
+    print(format_args!("role        {}", shown.role()));
     print(format_args!("state       {}", shown.state()));
     if let Some(quota) = shown.quota {
         print(format_args!("quota       {quota}"));

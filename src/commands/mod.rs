@@ -3,6 +3,7 @@
 pub mod account;
 pub mod check;
 mod decide;
+mod directory;
 pub mod healthcheck;
 pub mod help_env;
 mod import;

@@ -3,9 +3,10 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::directory::{self, Local};
 use super::output::print;
+use super::rename;
 use super::table::Table;
-use super::{live, rename};
 use crate::accounts::change::Change;
 use crate::accounts::known::Kept;
 use crate::settings::Environment;
@@ -21,6 +22,8 @@ pub enum Aliases {
         /// Accounts, aliases, or addresses elsewhere
         #[arg(required = true)]
         targets: Vec<String>,
+        #[command(flatten)]
+        local: Local,
     },
     /// Remove an alias, or some of its targets
     Remove {
@@ -28,6 +31,8 @@ pub enum Aliases {
         name: String,
         /// Only these targets
         targets: Vec<String>,
+        #[command(flatten)]
+        local: Local,
     },
     /// List all aliases, with where each comes from
     List {
@@ -44,11 +49,15 @@ pub enum Domains {
     Add {
         /// Such as example.net
         domain: String,
+        #[command(flatten)]
+        local: Local,
     },
     /// Remove a domain that has no accounts and aliases any more
     Remove {
         /// Such as example.net
         domain: String,
+        #[command(flatten)]
+        local: Local,
     },
     /// Rename a domain, its mailboxes, accounts and aliases, while no server runs
     Rename {
@@ -71,8 +80,16 @@ pub enum Domains {
 /// Does it; returns the exit code.
 pub fn aliases(command: Aliases, environment: &Environment) -> anyhow::Result<u8> {
     match command {
-        Aliases::Add { name: address, targets } => live::make(Change::AddAlias { address, targets }, environment),
-        Aliases::Remove { name: address, targets } => live::make(Change::RemoveAlias { address, targets }, environment),
+        Aliases::Add {
+            name: address,
+            targets,
+            local,
+        } => directory::make(Change::AddAlias { address, targets }, local, environment),
+        Aliases::Remove {
+            name: address,
+            targets,
+            local,
+        } => directory::make(Change::RemoveAlias { address, targets }, local, environment),
         Aliases::List { json } => list_aliases(json),
     }
 }
@@ -80,8 +97,8 @@ pub fn aliases(command: Aliases, environment: &Environment) -> anyhow::Result<u8
 /// Does it; returns the exit code.
 pub fn domains(command: Domains, environment: &Environment) -> anyhow::Result<u8> {
     match command {
-        Domains::Add { domain } => live::make(Change::AddDomain { domain }, environment),
-        Domains::Remove { domain } => live::make(Change::RemoveDomain { domain }, environment),
+        Domains::Add { domain, local } => directory::make(Change::AddDomain { domain }, local, environment),
+        Domains::Remove { domain, local } => directory::make(Change::RemoveDomain { domain }, local, environment),
         Domains::Rename { old, new, dry_run } => rename::run(&old, &new, dry_run, environment),
         Domains::List { json } => list_domains(json, environment),
     }

@@ -62,10 +62,12 @@ impl Checker for DovecotChecker {
 const WITHOUT_LMTP: &str = "Dovecot delivers by LMTP where MAILROOM_SIEVE is on and for accounts with a quota: leave lmtp \
     among the protocols (DOVECOT_PROTOCOLS, or a file in dovecot.d)";
 
-/// The drop-in files are checked where they are staged.
+/// The drop-in files and ours are checked where they are staged.
 fn include_staged(staging: &Staging) -> anyhow::Result<()> {
-    let prefix = format!("!include {}", staging.root().display());
-    let text = staging.read(&config_file()).replace("!include ", &prefix);
+    let mut text = staging.read(&config_file());
+    for word in ["!include ", "!include_try "] {
+        text = text.replace(word, &format!("{word}{}", staging.root().display()));
+    }
     let path = config_file().display().to_string();
     staging.write(&config_file(), text.as_bytes()).context(path)
 }
@@ -125,7 +127,7 @@ async fn doveconf(staging: &Staging, processes: &Processes) -> anyhow::Result<Re
 /// Right above the line stands the variable that wrote it; drop-in files are the user's own.
 fn blame(staging: &Staging, place: &Place, what: &str) -> Option<Mistake> {
     let reason = with_sources(what);
-    if place.path != config_file() {
+    if place.path.parent() == Some(&drop_in_copies()) {
         let source = source_of_drop_in(&place.path);
         return Some(Mistake::new(format!("{}:{}", source.display(), place.line), "", reason));
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
-use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY};
+use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY, VMAIL_UID};
+use crate::plan::TABLE_HEADER;
 use crate::site::Site;
 
 /// The names that are nobody's, by one word.
@@ -19,11 +20,26 @@ pub(super) fn names_file() -> PathBuf {
 /// The only entry of that file.
 pub(super) const NAMES: &str = "wrong:::::::\n";
 
+/// How the directory is reached, for root alone: the database's password stands there. What vmail runs, such as dovecot-lda, reads
+/// dovecot.conf and passes over this file; it asks the auth server about accounts.
+pub(super) fn place_file() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("dovecot/directory.conf")
+}
+
+/// What that file holds.
+pub(super) fn place(external: &External) -> String {
+    let settings = match external {
+        External::Sql(sql) => sql_place(sql),
+        External::Ldap(ldap) => ldap_place(ldap),
+    };
+    format!("{TABLE_HEADER}{settings}")
+}
+
 /// Lines of dovecot.conf.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Lines {
-    /// How the directory is reached.
-    pub(super) place: Vec<String>,
+    /// The file that says how the directory is reached.
+    pub(super) place: Option<PathBuf>,
     /// Who may log in, and who is not asked about any further.
     pub(super) passdbs: Vec<String>,
     /// Who has a mailbox, and where.
@@ -50,24 +66,45 @@ impl Lines {
         };
         let primary = site.domain.replace('.', "[.]");
         let home = format!(
-            "  fields {{\n    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', \
-             '\\\\2/\\\\1')}}\n  }}"
+            "    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', '\\\\2/\\\\1')}}\n"
         );
-        let (place, passdbs, userdb) = match external {
+        // What vmail runs may ask about accounts of its own user id (auth-userdb).
+        let owner = format!("    uid = {VMAIL_UID}\n    gid = {VMAIL_UID}\n");
+        let quota = quota(external, site);
+        let (passdbs, userdb) = match external {
             External::Sql(sql) => of_sql(sql),
             External::Ldap(ldap) => of_ldap(ldap),
         };
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let userdb = format!("{}\n{userdb}  fields_import_all = no\n{home}\n}}", guard("userdb"));
+        let userdb = format!(
+            "{}\n{userdb}  fields_import_all = no\n  fields {{\n{owner}{home}{quota}  }}\n}}",
+            guard("userdb")
+        );
         Lines {
-            place: lines(&place),
+            place: Some(place_file()),
             passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
             userdbs: lines(&userdb),
         }
     }
 }
 
-fn of_sql(sql: &Sql) -> (String, String, String) {
+/// How much an account may store: as its row says, or as all may. Nothing where there is no limit.
+fn quota(external: &External, site: &Site) -> String {
+    let of_site = site.quota.limit().unwrap_or(0);
+    let of_row = match external {
+        External::Sql(_) => "sql:quota",
+        External::Ldap(ldap) => &format!("ldap:{}", ldap.quota_attribute),
+    };
+    if !site.mailboxes || (of_site == 0 && !external.has_quotas()) {
+        return String::new();
+    }
+    if external.has_quotas() {
+        return format!("    quota_storage_size = %{{{of_row} | default('{of_site}')}}\n");
+    }
+    format!("    quota_storage_size = {of_site}\n")
+}
+
+fn sql_place(sql: &Sql) -> String {
     let url = &sql.url;
     let host = &url.host;
     let port = url.port.map_or(String::new(), |port| format!("    port = {port}\n"));
@@ -92,7 +129,10 @@ fn of_sql(sql: &Sql) -> (String, String, String) {
             )
         }
     };
-    let place = format!("sql_driver = {}\n{place}", sql.dialect.name());
+    format!("sql_driver = {}\n{place}", sql.dialect.name())
+}
+
+fn of_sql(sql: &Sql) -> (String, String) {
     let (password, mailbox) = (query(&sql.queries.password), query(&sql.queries.mailbox));
     let passdbs = format!(
         "passdb directory {{\n  driver = sql\n  passdb_sql_query = {password}\n  use_worker = yes\n  result_internalfail = \
@@ -103,10 +143,10 @@ fn of_sql(sql: &Sql) -> (String, String, String) {
         "userdb directory {{\n  driver = sql\n  userdb_sql_query = {mailbox}\n  userdb_sql_iterate_query = {}\n",
         query(&sql.queries.iterate)
     );
-    (place, passdbs, userdb)
+    (passdbs, userdb)
 }
 
-fn of_ldap(ldap: &Ldap) -> (String, String, String) {
+fn ldap_place(ldap: &Ldap) -> String {
     let url = &ldap.url;
     let starttls = if url.option("starttls") == Some("yes") {
         "ldap_starttls = yes\n"
@@ -122,12 +162,15 @@ fn of_ldap(ldap: &Ldap) -> (String, String, String) {
             quoted(&ldap.bind_password)
         )
     };
-    let place = format!(
+    format!(
         "ldap_uris = {}://{}\nldap_base = {}\nldap_timeout = 10 secs\n{starttls}{bind}",
         url.scheme,
         url.authority(),
         quoted(&url.path)
-    );
+    )
+}
+
+fn of_ldap(ldap: &Ldap) -> (String, String) {
     let filter = query(&ldap.filter);
     let check = if ldap.password_attribute.is_empty() {
         "  passdb_ldap_bind = yes\n".to_owned()
@@ -151,7 +194,7 @@ fn of_ldap(ldap: &Ldap) -> (String, String, String) {
          userdb_ldap_iterate_fields {{\n    user = %{{ldap:{}}}\n  }}\n",
         ldap.address_attribute
     );
-    (place, passdbs, userdb)
+    (passdbs, userdb)
 }
 
 /// With Dovecot's own variables, which its drivers quote.

@@ -187,9 +187,13 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     if site.mailboxes {
         mailboxes(&mut plan, &site.domain, &directory.accounts);
     }
-    if directory.external.is_some() {
+    if let Some(external) = &directory.external {
         let names = format!("{TABLE_HEADER}{}", external::NAMES);
         plan.files.push(File::public(external::names_file(), names));
+        plan.files.push(File {
+            mode: 0o600,
+            ..File::public(external::place_file(), external::place(external))
+        });
     }
     if refuses_itself(basis) {
         let protocols = ["imap", "pop3"].into_iter().chain(site.sieve.then_some("sieve"));

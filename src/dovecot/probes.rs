@@ -55,6 +55,7 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
                 tls: listener.name.ends_with('s'),
                 most: None,
             }),
+            essential: true,
         }
     };
     // The auth server speaks first: `VERSION\t…` (Dovecot docs, "Authentication Protocol").
@@ -64,6 +65,7 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
             path: AUTH_SOCKET.into(),
             greeting: Some("VERSION\t".to_owned()),
         },
+        essential: true,
     };
     let is_served = |listener: &&Listener| site.mailboxes && (site.sieve || listener.protocol != "sieve");
     let served = LISTENERS.iter().filter(is_served);
@@ -74,6 +76,7 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
             path: Path::new(DOVECOT_RUN_DIRECTORY).join("auth-userdb"),
             user: format!("healthcheck@{}", site.domain),
         },
+        essential: false,
     });
     served
         .map(greeting)
@@ -89,6 +92,7 @@ fn inner() -> [Named; 2] {
     let named = |probe| Named {
         name: "dovecot".to_owned(),
         probe,
+        essential: true,
     };
     [
         named(Probe::Farewell {

@@ -21,6 +21,8 @@ pub struct Named {
     pub name: String,
     /// What is asked.
     pub probe: Probe,
+    /// Clients are not served without it; without another one the server is degraded.
+    pub essential: bool,
 }
 
 impl Named {
@@ -35,7 +37,10 @@ impl Named {
 
     /// Whether it is worth a word when it answers.
     fn is_for_clients(&self) -> bool {
-        !matches!(self.probe, Probe::Farewell { .. } | Probe::Processes { .. })
+        !matches!(
+            self.probe,
+            Probe::Farewell { .. } | Probe::Processes { .. } | Probe::Http { .. }
+        )
     }
 
     /// How it is called when it fails.
@@ -136,10 +141,12 @@ impl Health {
     fn add(&mut self, named: &Named, answer: Option<io::Result<()>>) {
         let in_words = |error: &io::Error| format!("{}: {}", named.called(), probes::reason(error));
         match (answer, named.port()) {
-            (Some(Ok(())), Some(port)) => self.served.push(port),
-            (Some(Ok(())), None) if named.is_for_clients() => self.others.push(named.name.clone()),
-            (Some(Ok(())), None) => {}
-            (Some(Err(error)), _) if probes::is_busy(&error) => self.degraded.push(in_words(&error)),
+            (Some(Ok(())), Some(port)) if named.essential => self.served.push(port),
+            (Some(Ok(())), _) if named.is_for_clients() => self.others.push(named.name.clone()),
+            (Some(Ok(())), _) => {}
+            (Some(Err(error)), _) if probes::is_busy(&error) || !named.essential => {
+                self.degraded.push(in_words(&error));
+            }
             (Some(Err(error)), _) => self.troubles.push(in_words(&error)),
             (None, _) => self
                 .troubles
@@ -191,6 +198,9 @@ fn ask(list: &List) -> Health {
     let begun = Instant::now();
     let down = status::read().into_iter().filter(|(_, doing)| doing.word != "running");
     let (essential, others): (Vec<_>, Vec<_>) = down.partition(|(_, doing)| doing.essential);
+    // What is down answers no question: that it is down is said once.
+    let is_up = |named: &&Named| !others.iter().any(|(name, _)| *name == named.name);
+    let asked: Vec<&Named> = list.probes.iter().filter(is_up).collect();
     let in_words = |(name, doing): (String, Doing)| format!("{name}: {}", doing.word);
     let mut health = Health {
         troubles: essential.into_iter().map(in_words).collect(),
@@ -205,9 +215,8 @@ fn ask(list: &List) -> Health {
         took: Duration::ZERO,
     };
     std::thread::scope(|scope| {
-        let asked: Vec<_> = list
-            .probes
-            .iter()
+        let asked: Vec<_> = asked
+            .into_iter()
             .map(|named| (named, scope.spawn(|| answers(&named.probe))))
             .collect();
         for (named, answer) in asked {
@@ -237,6 +246,7 @@ mod tests {
         let named = Named {
             name: "qmgr".to_owned(),
             probe: Probe::Farewell { path: "/q".into() },
+            essential: true,
         };
         let mut health = health();
         health.add(&named, Some(Ok(())));
@@ -246,5 +256,22 @@ mod tests {
         assert!(health.troubles.is_empty());
         health.add(&named, Some(Err(io::ErrorKind::TimedOut.into())));
         assert_eq!(health.to_string(), "unhealthy: qmgr: /q: no answer within 3 s");
+    }
+
+    #[test]
+    fn what_clients_can_do_without_is_no_trouble() {
+        let named = Named {
+            name: "policyd".to_owned(),
+            probe: Probe::Http {
+                address: ([127, 0, 0, 1], 9905).into(),
+                path: "/".to_owned(),
+            },
+            essential: false,
+        };
+        let mut health = health();
+        health.add(&named, Some(Ok(())));
+        assert_eq!(health.to_string(), "healthy: ports 25 answer (0 ms)");
+        health.add(&named, Some(Err(io::ErrorKind::TimedOut.into())));
+        assert_eq!(health.to_string(), "degraded: policyd: no answer within 3 s");
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::logins::Limits;
 pub use self::server::run;
 use crate::daemon::{Basis, Checker, Configured, Daemon, Findings, Grammar, Part, Set, Shape, Work};
+use crate::health::Named;
 use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET};
 use crate::logs::lines::LogLines;
 use crate::plan::{File, Plan};
@@ -184,7 +185,7 @@ impl Configured for OfTheSite {
             plan: if is_run { plan(basis)? } else { Plan::default() },
             account_files: None,
             service: is_run.then(|| service(basis.environment)),
-            probes: Vec::new(),
+            probes: if is_run { vec![probe()] } else { Vec::new() },
             checker: Box::new(Unchecked),
         })
     }
@@ -202,6 +203,23 @@ fn plan(basis: &Basis) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
+/// The kernel accepts for a process that is stopped or hangs: only an answer says that it decides. Without one each login waits
+/// until Dovecot goes on without it.
+fn question() -> Probe {
+    Probe::Http {
+        address: LOGIN_POLICY_SERVER.into(),
+        path: "/".to_owned(),
+    }
+}
+
+fn probe() -> Named {
+    Named {
+        name: NAME.to_owned(),
+        probe: question(),
+        essential: false,
+    }
+}
+
 /// It is stopped last, by its place in the list of daemons: nobody waits for its socket at a start.
 fn service(environment: &[(String, String)]) -> Service {
     Service {
@@ -214,10 +232,7 @@ fn service(environment: &[(String, String)]) -> Service {
         provides: vec![SUBMISSION_POLICY_SOCKET.into()],
         stale_files: Vec::new(),
         preparations: Vec::new(),
-        ready: Readiness::Answers(Probe::Http {
-            address: LOGIN_POLICY_SERVER.into(),
-            path: "/".to_owned(),
-        }),
+        ready: Readiness::Answers(question()),
         pid_file: directory().join("pid"),
         process: NAME,
         reads: vec![directory()],

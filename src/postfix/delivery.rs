@@ -1,12 +1,16 @@
-//! Whose mail Dovecot delivers, by LMTP: that of accounts with a quota, and everybody's where filters are on. All other mail is
-//! written straight into the Maildir by virtual(8), which knows neither.
+//! Whose mail Dovecot delivers, by LMTP: that of accounts with a quota, and everybody's where filters are on or a directory of
+//! the user's own is asked. All other mail is written straight into the Maildir by virtual(8), which knows neither.
 //!
 //! Whether a mailbox has room is asked at RCPT, by a class of restrictions of our own (RESTRICTION_CLASS_README), and of
-//! accounts with a quota alone. A question that is not answered lets mail in. It is asked for the recipient as the client
-//! names it: mail for an alias of a full mailbox waits in the queue.
+//! accounts with a quota alone; beside a directory, of all recipients: Dovecot looks there. A question that is not answered
+//! lets mail in. It is asked for the recipient as the client names it: mail for an alias of a full mailbox waits in the queue.
 //!
-//! Routes and restrictions of the user's own stay. Ours come behind the routes, though one for an address comes before one for
-//! a domain (transport(5)), and before the restrictions, of which the first that permits would end the list.
+//! A quota and filters do not decide where mail goes: routes of the user's own (`transport_maps`) are the same with them. Postfix
+//! looks for an address in all tables before it looks for a domain in the first (transport(5)), so that a table of ours, which
+//! holds addresses, would win over a route for a whole domain. Where there are routes, `virtual_transport` hands the mail of all
+//! accounts to Dovecot instead.
+//!
+//! Restrictions of the user's own stay, too, behind ours: the first that permits would end the list.
 
 use std::path::Path;
 
@@ -21,15 +25,19 @@ pub(super) const CLASS: &str = "mailroom_quota";
 /// What Dovecot does for accounts, by their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// Those whose mail it delivers.
+    /// Those whose mail it delivers, where it does not deliver everybody's.
     pub(super) delivered: Vec<String>,
+    /// It delivers the mail of all accounts.
+    pub(super) delivers_all: bool,
     /// Those whose mailboxes have a limit.
     pub(super) limited: Vec<String>,
+    /// Who else has a limit only the directory knows: it is asked about each recipient.
+    pub(super) limits_external: bool,
 }
 
 impl Delivery {
     /// Where all mail is kept in one mailbox, virtual(8) delivers it.
-    pub(super) fn of(basis: &Basis) -> Delivery {
+    pub(super) fn of(settings: &Settings, basis: &Basis) -> Delivery {
         let site = basis.site;
         if !site.mailboxes || site.catch_all().is_some() {
             return Delivery::default();
@@ -37,32 +45,51 @@ impl Delivery {
         let accounts = || basis.directory.accounts.iter();
         let limited = accounts().filter(|account| account.limit(site).is_some());
         let delivered = accounts().filter(|account| site.sieve || account.limit(site).is_some());
+        let delivered: Vec<String> = delivered.map(Account::address).collect();
+        let has_routes = settings.all_set().any(|setting| setting.name == "transport_maps");
+        // virtual(8) looks at no name before it makes a path of it, and takes no table of a directory from proxymap(8).
+        let delivers_all = basis.directory.external.is_some() || (has_routes && !delivered.is_empty());
         Delivery {
-            delivered: delivered.map(Account::address).collect(),
+            delivered: if delivers_all { Vec::new() } else { delivered },
+            delivers_all,
             limited: limited.map(Account::address).collect(),
+            limits_external: basis.directory.limits_external(site),
         }
     }
 
     /// The settings of the user's own, with ours beside them.
     pub(super) fn beside(&self, settings: &Settings) -> Settings {
         let mut settings = settings.clone();
-        if !self.delivered.is_empty() {
-            settings.change_all("transport_maps", |value| behind(value, &transport_maps()));
-        }
-        if !self.limited.is_empty() {
+        if let Some(question) = self.question() {
             settings.change_all("smtpd_restriction_classes", |value| behind(value, CLASS));
-            settings.change_all("smtpd_recipient_restrictions", |value| before(value, &question()));
+            settings.change_all("smtpd_recipient_restrictions", |value| before(value, &question));
         }
         settings
     }
 
+    /// `virtual_transport`.
+    pub(super) fn transport(&self) -> String {
+        if self.delivers_all {
+            by_dovecot()
+        } else {
+            "virtual".to_owned()
+        }
+    }
+
     /// `transport_maps`: account and transport.
     pub(super) fn transports(&self) -> Vec<(String, String)> {
-        let lmtp = format!("lmtp:unix:{}", in_queue(LMTP_SOCKET));
         self.delivered
             .iter()
-            .map(|address| (address.clone(), lmtp.clone()))
+            .map(|address| (address.clone(), by_dovecot()))
             .collect()
+    }
+
+    /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full.
+    pub(super) fn question(&self) -> Option<String> {
+        if self.limits_external {
+            return Some(CLASS.to_owned());
+        }
+        (!self.limited.is_empty()).then(|| format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"))
     }
 
     /// Account and class of restrictions.
@@ -79,17 +106,17 @@ pub(super) fn transport_maps() -> String {
     format!("lmdb:{POSTFIX_TABLES}/transport")
 }
 
-/// What `smtpd_recipient_restrictions` begins with.
-pub(super) fn question() -> String {
-    format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota")
-}
-
 /// What the class holds: a mailbox that is not told of is taken to have room.
 pub(super) fn policy() -> String {
     format!(
         "check_policy_service {{ unix:{}, default_action=DUNNO, timeout=10s }}",
         in_queue(QUOTA_SOCKET)
     )
+}
+
+/// Dovecot's LMTP, as a transport.
+fn by_dovecot() -> String {
+    format!("lmtp:unix:{}", in_queue(LMTP_SOCKET))
 }
 
 /// As Postfix names a socket.
@@ -129,7 +156,9 @@ mod tests {
         let one = || vec!["a@b.test".to_owned()];
         let delivery = Delivery {
             delivered: one(),
+            delivers_all: false,
             limited: one(),
+            limits_external: false,
         };
         delivery.beside(&settings.unwrap().postfix)
     }
@@ -137,7 +166,6 @@ mod tests {
     #[test]
     fn what_the_user_sets_stays() {
         let settings = beside(&[
-            ("POSTFIX_TRANSPORT_MAPS", "inline:{ a.test=smtp:[b.test] }"),
             ("POSTFIX_SMTPD_RECIPIENT_RESTRICTIONS", "permit_mynetworks, reject"),
             (
                 "MAILROOM_MASTER_SMTP_INET_SMTPD_RECIPIENT_RESTRICTIONS",
@@ -145,11 +173,7 @@ mod tests {
             ),
         ]);
         let value = |name: &str| settings.parameters[name].value.as_str();
-        let (table, question) = (transport_maps(), question());
-        assert_eq!(
-            value("transport_maps"),
-            format!("inline:{{ a.test=smtp:[b.test] }}, {table}")
-        );
+        let question = format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota");
         let restrictions = "smtpd_recipient_restrictions";
         assert_eq!(value(restrictions), format!("{question}, permit_mynetworks, reject"));
         let mut options = settings
@@ -162,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_not_set_is_the_templates() {
         let settings = beside(&[]);
-        assert!(!settings.parameters.contains_key("transport_maps"));
+        assert!(!settings.parameters.contains_key("smtpd_recipient_restrictions"));
         assert_eq!(
             policy(),
             "check_policy_service { unix:private/quota-status, default_action=DUNNO, timeout=10s }"

@@ -161,9 +161,11 @@ fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
         Dialect::Pgsql => with_login(sql, &postgres_uri(sql)),
     };
     let queries = &sql.queries;
+    // Its columns are Dovecot's matter: a row is enough here.
+    let mailbox = format!("SELECT 1 FROM ({}) AS found", queries.mailbox);
     // A percent sign of the user's own is none: the settings allow placeholders alone.
     [
-        (MAILBOXES, &queries.mailbox, "%S"),
+        (MAILBOXES, &mailbox, "%S"),
         (ALIASES, &queries.alias, "%s"),
         (DOMAINS, &queries.domain, "%S"),
         (ROLES, &queries.role, "%s"),

@@ -161,7 +161,7 @@ struct MainCf<'a> {
     mailbox_maps: String,
     alias_maps: String,
     sender_logins: String,
-    virtual_transport: &'a str,
+    virtual_transport: String,
     host_lookup: &'a str,
     transport_maps: Option<String>,
     quota: Option<QuotaQuestion>,
@@ -255,10 +255,7 @@ fn main_cf_text(
         mailbox_maps: listed(&external.mailboxes),
         alias_maps: listed(&external.aliases),
         sender_logins: listed(&external.sender_logins),
-        virtual_transport: match directory.external.as_ref().filter(|_| site.catch_all().is_none()) {
-            Some(_) => BY_LMTP,
-            None => "virtual",
-        },
+        virtual_transport: delivery.transport(),
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
         tables: POSTFIX_TABLES,
@@ -279,10 +276,10 @@ fn main_cf_text(
         extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
         transport_maps: (!delivery.delivered.is_empty()).then(delivery::transport_maps),
-        quota: (!delivery.limited.is_empty()).then(|| QuotaQuestion {
+        quota: delivery.question().map(|question| QuotaQuestion {
             class: delivery::CLASS,
             policy: delivery::policy(),
-            question: delivery::question(),
+            question,
         }),
     };
     let rendered = templates::render("main.cf", main_cf::TEMPLATE, &values)?;
@@ -298,9 +295,6 @@ fn main_cf_text(
     }
     Ok(main_cf::with_parameters(&rendered, &parameters))
 }
-
-/// virtual(8) looks at no name before it makes a path of it, and takes no table from proxymap(8).
-const BY_LMTP: &str = "lmtp:unix:private/dovecot-lmtp";
 
 /// Tables behind others.
 fn listed(tables: &[String]) -> String {

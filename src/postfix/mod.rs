@@ -260,7 +260,7 @@ impl Configured for Configuration {
     }
 
     fn part(&self, basis: &Basis) -> anyhow::Result<Part> {
-        let delivery = Delivery::of(basis);
+        let delivery = Delivery::of(&self.settings, basis);
         let settings = delivery.beside(&self.settings);
         let services = files::services(&settings, basis.site)?;
         let mailboxes = self.catch_all.as_ref();
@@ -272,6 +272,7 @@ impl Configured for Configuration {
             .map(|greeting| Named {
                 name: "smtp".to_owned(),
                 probe: Probe::Greeting(greeting),
+                essential: true,
             })
             .collect();
         let service = service::service(basis.environment, &probes, &plan, &services, self.catch_all.is_some());

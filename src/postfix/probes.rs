@@ -72,6 +72,7 @@ pub fn inner(settings: &Settings) -> Vec<Named> {
         probe: Probe::Farewell {
             path: Path::new(QUEUE_DIRECTORY).join(path),
         },
+        essential: true,
     });
     let processes = Named {
         name: "postfix".to_owned(),
@@ -79,6 +80,7 @@ pub fn inner(settings: &Settings) -> Vec<Named> {
             pid_file: Path::new(QUEUE_DIRECTORY).join("pid/master.pid"),
             process: "master".to_owned(),
         },
+        essential: true,
     };
     asked.chain([processes]).collect()
 }

@@ -181,9 +181,15 @@ def test_mail_and_logins_go_on_without_it_and_it_comes_back(lab):
 
 
 def test_a_relay_alone_is_guarded_too(lab):
-    lab.server(alias="relayonly", env={**GUARDED, "MAILROOM_MAILBOXES": "off"})
+    server = lab.server(alias="relayonly", env={**GUARDED, "MAILROOM_MAILBOXES": "off"})
     tries = "print([on(587, 'alice', f'guess {n}') for n in range(6)], on(465, 'bob', 'right'))"
     assert said(lab.client(), tries, "relayonly") == f"{[False] * 6} False"
+    # Stopped, it makes each login wait.
+    server.sh("pkill -STOP -x policyd")
+    found = server.exec("/healthcheck")
+    server.sh("pkill -CONT -x policyd")
+    assert found.stdout.rstrip() == "degraded: policyd: no answer within 3 s"
+    assert server.exec("/healthcheck").stdout.startswith("healthy: ports 25 587 465 and logins answer (")
 
 
 def test_a_reload_keeps_what_was_counted(lab):

@@ -121,6 +121,19 @@ print(json.dumps([codes, quota, refused, warned(), with_subject("small", "m0")[0
     mail_is_taken_again_when_there_is_room(limited, client)
 
 
+def test_routes_are_the_same_with_a_quota(lab, sink, client):
+    """The user's routes for whole domains, among them the usual exemption of the own one from `*`."""
+    server = lab.server(alias="routed", env={
+        "MAILROOM_ACCOUNTS": "small:pw-small:quota=1M big:pw-big small@moved.test:pw-small:quota=1M big@moved.test:pw-big",
+        "MAILROOM_DOMAINS": "moved.test",
+        "POSTFIX_TRANSPORT_MAPS": "inline:{ metabuilder.local=:, moved.test=smtp:[sink]:25, *=smtp:[sink]:25 }"})
+    to = [f"small{DOMAIN}", f"big{DOMAIN}", "small@moved.test", "big@moved.test", "x@example.org"]
+    assert asked(client, "routed", f"print(json.dumps([send([to]) for to in {to!r}]))") == [["250 2.1.5"]] * 5
+    for address in to:
+        road = "sink[" if address not in to[:2] else "[private/dovecot-lmtp]"
+        assert road in server.wait_for_log(f"to=<{address}>")[0], server.logs()
+
+
 def mail_that_comes_through_an_alias_waits(limited, client):
     codes, there = asked(client, "limited", f"""
 print(json.dumps([send(["list{DOMAIN}"], subject="aliased"), len(headers("small"))]))

@@ -164,6 +164,7 @@ impl Configured for Settings {
             probes: vec![Named {
                 name: "greeter".to_owned(),
                 probe,
+                essential: true,
             }],
             plan,
             account_files: None,
