@@ -76,6 +76,8 @@ def psql(database, sql):
 
 
 URL = "postgres://mail:s%40cret-7@database/mail"
+# For Dovecot's own delays.
+SLOW = 60
 HEALTHY = "/healthcheck | grep -q healthy: && echo yes"
 
 
@@ -191,8 +193,8 @@ def test_a_database_that_goes_and_comes_back(lab, client, sink):
     assert ask(client, "away", "deliver('bob@b.test')") == ["451"]
     postgres_is(database, "start")
     # Dovecot waits up to 15 s before it asks again, each of its processes by itself, the longer the database has been down.
-    server.wait_for(HEALTHY, "healthy")
-    until(lambda: ask(client, "away", "imap('bob@b.test', 'bob-secret')") == [""], "a login")
+    server.wait_for(HEALTHY, "healthy", SLOW)
+    until(lambda: ask(client, "away", "imap('bob@b.test', 'bob-secret')") == [""], "a login", SLOW)
 
     postgres_is(database, "stop")
     # Postfix does not read Dovecot's `code=temp_fail`: it says 535, or 454 where Dovecot takes longer than 10 s.
@@ -203,12 +205,12 @@ def test_a_database_that_goes_and_comes_back(lab, client, sink):
     server.wait_for("postqueue -j | grep -q bob@b.test || ls /var/spool/postfix/maildrop | grep .", "the mail waits")
     assert "degraded" in server.exec("/healthcheck").stdout
     postgres_is(database, "start")
-    server.wait_for(HEALTHY, "healthy again")
-    until(lambda: ask(client, "away", "deliver('ann@metabuilder.local')") == ["250"], "mail is taken")
+    server.wait_for(HEALTHY, "healthy again", SLOW)
+    until(lambda: ask(client, "away", "deliver('ann@metabuilder.local')") == ["250"], "mail is taken", SLOW)
     # pickup(8) looks once a minute, and when there is something new.
     server.exec("sendmail", "-f", "x@c.test", "ann@metabuilder.local", input="Subject: next\n\nx\n")
     server.wait_for("ls /var/mail/b.test/bob/Maildir/new | grep .", "the mail that waited")
-    until(lambda: ask(client, "away", "imap('bob@b.test', 'bob-secret')") == ["1"], "a login")
+    until(lambda: ask(client, "away", "imap('bob@b.test', 'bob-secret')") == ["1"], "a login", SLOW)
     assert "status=bounced" not in server.logs()
 
 
