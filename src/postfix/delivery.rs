@@ -31,8 +31,8 @@ pub(super) struct Delivery {
     pub(super) delivers_all: bool,
     /// Those whose mailboxes have a limit.
     pub(super) limited: Vec<String>,
-    /// Who else has a limit only the directory knows: it is asked about each recipient.
-    pub(super) limits_external: bool,
+    /// What asks about each recipient, where only a directory knows who else has a limit; empty without one.
+    pub(super) asks_of_all: String,
 }
 
 impl Delivery {
@@ -53,7 +53,11 @@ impl Delivery {
             delivered: if delivers_all { Vec::new() } else { delivered },
             delivers_all,
             limited: limited.map(Account::address).collect(),
-            limits_external: basis.directory.limits_external(site),
+            asks_of_all: if basis.directory.limits_external(site) {
+                question_of_all(settings)
+            } else {
+                String::new()
+            },
         }
     }
 
@@ -86,8 +90,8 @@ impl Delivery {
 
     /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full.
     pub(super) fn question(&self) -> Option<String> {
-        if self.limits_external {
-            return Some(CLASS.to_owned());
+        if !self.asks_of_all.is_empty() {
+            return Some(self.asks_of_all.clone());
         }
         (!self.limited.is_empty()).then(|| format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"))
     }
@@ -112,6 +116,16 @@ pub(super) fn policy() -> String {
         "check_policy_service {{ unix:{}, default_action=DUNNO, timeout=10s }}",
         in_queue(QUOTA_SOCKET)
     )
+}
+
+/// Postfix looks for the recipient first, as it does anyway in the end: while the directory does not answer it says so at once,
+/// and Dovecot only after many seconds.
+fn question_of_all(settings: &Settings) -> String {
+    let refuses = settings.parameters.get("smtpd_reject_unlisted_recipient");
+    if refuses.is_some_and(|given| given.value == "no") {
+        return CLASS.to_owned();
+    }
+    format!("reject_unlisted_recipient, {CLASS}")
 }
 
 /// Dovecot's LMTP, as a transport.
@@ -158,7 +172,7 @@ mod tests {
             delivered: one(),
             delivers_all: false,
             limited: one(),
-            limits_external: false,
+            asks_of_all: String::new(),
         };
         delivery.beside(&settings.unwrap().postfix)
     }
