@@ -13,7 +13,8 @@ use super::password;
 use super::records::{Record, Records, Targets};
 
 /// Everything that is declared, hashed. `kept` is what was in force before, if anything was. Of a wrong entry the last good state
-/// stays; where it cannot be told whose it is, all stay that have gone. Who is no longer declared is disabled otherwise.
+/// stays; where it cannot be told whose it is, all stay that have gone: it has no address, or one that was not there before, which
+/// may be cut off or misspelt. Who is no longer declared is disabled otherwise.
 pub fn settle(declaration: &Declaration, wrong: &[Wrong], kept: Option<&Records>) -> Result<Records, String> {
     let nothing = Records::default();
     let kept = kept.unwrap_or(&nothing);
@@ -47,8 +48,11 @@ pub fn settle(declaration: &Declaration, wrong: &[Wrong], kept: Option<&Records>
 fn keep(records: &mut Records, wrong: &[Wrong], kept: &Records) {
     let of = |entry: Entry| wrong.iter().filter(move |wrong| wrong.entry == entry);
     let named = |entry: Entry| -> BTreeSet<&str> { of(entry).filter_map(|wrong| wrong.address.as_deref()).collect() };
-    let is_unclear = |entry: Entry| of(entry).any(|wrong| wrong.address.is_none());
-    let (accounts, all_accounts) = (named(Entry::Account), is_unclear(Entry::Account));
+    let is_unclear = |entry: Entry, was_there: &dyn Fn(&str) -> bool| {
+        of(entry).any(|wrong| wrong.address.as_deref().is_none_or(|address| !was_there(address)))
+    };
+    let accounts = named(Entry::Account);
+    let all_accounts = is_unclear(Entry::Account, &|address| kept.accounts.contains_key(address));
     for (address, record) in &kept.accounts {
         let stays = all_accounts || accounts.contains(address.as_str());
         records.accounts.entry(address.clone()).or_insert_with(|| Record {
@@ -57,7 +61,8 @@ fn keep(records: &mut Records, wrong: &[Wrong], kept: &Records) {
             ..record.clone()
         });
     }
-    let (aliases, all_aliases) = (named(Entry::Alias), is_unclear(Entry::Alias));
+    let aliases = named(Entry::Alias);
+    let all_aliases = is_unclear(Entry::Alias, &|address| kept.aliases.contains_key(address));
     for (address, targets) in &kept.aliases {
         if all_aliases || aliases.contains(address.as_str()) {
             records
@@ -182,6 +187,10 @@ mod tests {
             ["a", "b", "c"],
             "whose the wrong one is cannot be told"
         );
+        let (cut_off, _) = settled("a:one b", "", Some(&first));
+        assert_eq!(enabled(&cut_off), ["a", "b"], "b was there, and has no password now");
+        let (cut_off, _) = settled("a:one\nc", "", Some(&settled("a:one cora:two", "", None).0));
+        assert_eq!(enabled(&cut_off), ["a", "cora"], "no account was called c");
         let (back, _) = settled("a:one c:three", "", Some(&later));
         assert_eq!(enabled(&back), ["a", "c"]);
         assert!(back.aliases.is_empty());

@@ -133,6 +133,30 @@ pub fn read(values: &Values, site: &Site, live: &Records) -> (Declaration, Vec<W
     (reading.found, reading.wrong)
 }
 
+/// Files without an entry, where `kept` has some that were declared: a file that is about to be written is empty for a moment.
+pub fn emptied(values: &Values, kept: &Records) -> Vec<Wrong> {
+    let accounts = kept.accounts.values().any(|record| record.origin.is_some());
+    let asked = [
+        (ACCOUNTS, Entry::Account, "accounts", accounts),
+        (ALIASES, Entry::Alias, "aliases", !kept.aliases.is_empty()),
+    ];
+    let emptied = |(name, entry, what, had_some): (&str, Entry, &str, bool)| {
+        let value = values.entry(name)?;
+        let file = value.file.as_ref()?;
+        (had_some && entries(value).is_empty()).then(|| Wrong {
+            mistake: Mistake::new(
+                file,
+                "",
+                format!("holds no entry any more: all {what} stay as they were (to declare none, unset {name}_FILE)"),
+            ),
+            entry,
+            address: None,
+            is_in_file: true,
+        })
+    };
+    asked.into_iter().filter_map(emptied).collect()
+}
+
 struct Reading<'a> {
     site: &'a Site,
     found: Declaration,

@@ -64,6 +64,9 @@ impl AccountFiles for Tables {
     }
 }
 
+/// Most rows that are changed one by one. postmap(1) makes a transaction of each, and has it written to the disk.
+const ROWS: usize = 200;
+
 /// Builds a table, or changes the one that is there. The source follows its table: what a kill leaves half done differs from the
 /// source, and is done again.
 async fn put(source: &File, processes: &Processes) -> anyhow::Result<()> {
@@ -73,7 +76,11 @@ async fn put(source: &File, processes: &Processes) -> anyhow::Result<()> {
     match there {
         Some(there) if there == text => return Ok(()),
         Some(there) => {
-            let Difference { removed, set } = Difference::between(&there, &text);
+            let difference = Difference::between(&there, &text);
+            if difference.rows() > ROWS {
+                return fill_anew(source, processes).await;
+            }
+            let Difference { removed, set } = difference;
             // It ends with 1 where it finds no key.
             let table = format!("lmdb:{}", source.path.display());
             postmap(
@@ -88,14 +95,28 @@ async fn put(source: &File, processes: &Processes) -> anyhow::Result<()> {
         }
         None => {
             files::remove(&built)?;
-            files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
-            let table = format!("lmdb:{}", source.path.display());
-            postmap(&[&table], "-", &[Exit::Code(0)], processes).await?;
+            return fill_anew(source, processes).await;
         }
     }
     // A table that is older than its source is taken for stale: each process that opens it warns.
     files::not_older(&built, &source.path)?;
     Ok(())
+}
+
+/// Makes a table of its source, or gives one that is there all other rows: in one transaction, so that each look-up finds either the
+/// old rows or the new ones.
+async fn fill_anew(source: &File, processes: &Processes) -> anyhow::Result<()> {
+    let fill = async {
+        files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
+        let table = format!("lmdb:{}", source.path.display());
+        postmap(&[&table], "-", &[Exit::Code(0)], processes).await
+    };
+    let filled = fill.await;
+    if filled.is_err() {
+        // Without its source it is made anew the next time.
+        files::remove(&source.path)?;
+    }
+    filled
 }
 
 /// Runs postmap(1) with this standard input, unless there is nothing to read.
@@ -130,6 +151,10 @@ struct Difference {
 }
 
 impl Difference {
+    fn rows(&self) -> usize {
+        self.removed.lines().chain(self.set.lines()).count()
+    }
+
     fn between(old: &str, new: &str) -> Difference {
         let (old, new) = (entries(old), entries(new));
         let removed = old.keys().filter(|key| !new.contains_key(*key));

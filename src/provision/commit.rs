@@ -37,7 +37,8 @@ pub struct Provisioned {
 /// A number for all that a service reads, by the service's name: it changes with what is read.
 pub type Fingerprints = BTreeMap<&'static str, u64>;
 
-/// Puts everything in place. On an error no file was changed.
+/// Puts everything in place. On an error no file was changed, or what is kept of accounts is as it was: the next start or reload
+/// makes all else anew from that.
 pub async fn commit(
     desired: Desired,
     staged: Staged,
@@ -53,14 +54,16 @@ pub async fn commit(
         ..
     } = desired;
     let left_alone = make_directories(&plan.directories)?;
-    let files: Vec<File> = staged.files.into_iter().chain(kept.files).chain(records).collect();
+    let files: Vec<File> = staged.files.into_iter().chain(kept.files).collect();
     let prepared = spawn_blocking(move || prepare(&files)).await??;
+    let records = spawn_blocking(move || prepare(&records)).await??;
     let is_built = |path: &Path| staged.built.iter().any(|(table, _)| table == path);
     let written = prepared.iter().map(|file| file.path().to_owned());
     let written = written.filter(|path| !is_built(path)).collect();
     put(prepared)?;
     age_tables(&staged.built);
     follow_accounts(&account_files, processes).await?;
+    put(records)?;
     if let Some(news) = kept.news {
         tracing::info!(path = CERTIFICATE, "{news}");
     }
@@ -83,7 +86,8 @@ pub async fn commit(
     })
 }
 
-/// Puts in place what follows from other accounts, where all else is as it is.
+/// Puts in place what follows from other accounts, where all else is as it is; last the records, so that a change that has failed
+/// is not there after a restart.
 pub async fn commit_accounts(desired: Desired, processes: &Processes) -> anyhow::Result<()> {
     let Desired {
         plan,
@@ -92,8 +96,9 @@ pub async fn commit_accounts(desired: Desired, processes: &Processes) -> anyhow:
         ..
     } = desired;
     make_directories(&plan.directories)?;
-    put(spawn_blocking(move || prepare(&records)).await??)?;
-    follow_accounts(&account_files, processes).await
+    let records = spawn_blocking(move || prepare(&records)).await??;
+    follow_accounts(&account_files, processes).await?;
+    Ok(put(records)?)
 }
 
 async fn follow_accounts(account_files: &[Box<dyn AccountFiles>], processes: &Processes) -> anyhow::Result<()> {

@@ -147,7 +147,12 @@ fn examined(
     site.has_directory = external.is_some();
     secrets.add_value(external.as_ref().map_or("", External::secret));
     objections.extend(of_directory);
-    let (declaration, wrong) = entries::read(&values, &site, &kept.live);
+    let (declaration, mut wrong) = entries::read(&values, &site, &kept.live);
+    wrong.extend(
+        kept.declared
+            .iter()
+            .flat_map(|declared| entries::emptied(&values, declared)),
+    );
     objections.extend(without_mailboxes(&site, &values));
     objections.extend(wrong_catch_all(&site, &values, &declaration, &kept.live));
     // A file may be mended while the server runs. A first start has no good state of it.

@@ -203,10 +203,36 @@ def test_changed_files_act_by_themselves(lab, client):
     (second / "accounts").write_text("nan:nan-3\npat:pat-2\nquy:quy-1\n")
     acts(client, "watched", ("pat", "pat-2"), YES)
     until(lambda: server.exec("/healthcheck").stdout.startswith("healthy"), lambda: server.exec("/healthcheck").stdout)
+    # A file that is being written is not read before it is there as a whole, and an empty one disables nobody.
+    with open(second / "accounts", "w") as slow:
+        slow.write("nan:nan-3\n")
+        slow.flush()
+        assert send(client, "watched", "a@example.com", "pat@metabuilder.local", data=False) == ["250"]
+        until(lambda: time.time() - (second / "accounts").stat().st_mtime > 1.5, "the file is half there for a while")
+        assert logins(client, "watched", ("pat", "pat-2")) == [YES]
+        slow.write("pat:pat-2\nquy:quy-2\n")
+    acts(client, "watched", ("quy", "quy-2"), YES)
+    (second / "accounts").write_text("")
+    server.wait_for("/healthcheck | grep -q '^degraded: /t/accounts: holds no entry any more' && echo yes", "it says so")
+    assert logins(client, "watched", ("nan", "nan-3"), ("pat", "pat-2")) == [YES, YES]
     # A first start has nothing to fall back on.
     (second / "accounts").write_text("nan:nan-3\npat:\n")
     done = run_once("-v", f"{directory}:/t:ro", "-e", "MAILROOM_ACCOUNTS_FILE=/t/accounts", check=False)
     assert done.returncode == 64 and "/t/accounts:2" in done.stderr, done.stderr
+
+
+def test_a_change_that_fails_is_not_made(lab):
+    server = lab.server(env={"MAILROOM_TEST_ACCOUNTS": "off"})
+    account(server, "add", "vic", "--generate")
+    tables = "cd /run/mailroom/postfix-tables"
+    server.sh(f"{tables} && mv vmailbox.lmdb /tmp && mkdir vmailbox.lmdb")
+    done = account(server, "remove", "vic", check=False)
+    assert done.returncode == 1 and "nothing has changed: " in done.stderr and "postmap" in done.stderr, done
+    assert "vic@" in account(server, "list").stdout and "vic@" in server.exec("cat", "/run/mailroom/dovecot/users").stdout
+    server.sh(f"{tables} && rmdir vmailbox.lmdb && mv /tmp/vmailbox.lmdb .")
+    account(server, "remove", "vic")
+    assert "vic@" not in server.exec("cat", "/run/mailroom/dovecot/users").stdout
+    assert server.sh(f"{tables} && postmap -q vic@metabuilder.local lmdb:vmailbox", check=False).returncode == 1
 
 
 def test_no_account_is_lost(lab, client):
