@@ -76,9 +76,8 @@ impl Watch {
             match read(&self.inotify, &mut buffer) {
                 // What exactly has changed does not matter: all is looked at anew.
                 Ok(length) => self.note_open_files(&buffer[..length], &mut open),
-                Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if open.is_empty() || begun.elapsed() > OPEN => break,
-                Err(Errno::EAGAIN) => {}
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
