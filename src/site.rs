@@ -232,6 +232,8 @@ pub fn more_domains(environment: &Environment) -> Vec<String> {
 pub const MYDOMAIN: &str = "POSTFIX_MYDOMAIN";
 /// The variable that names domains beside it.
 pub const DOMAINS: &str = "MAILROOM_DOMAINS";
+/// What begins a sub-address.
+pub const DELIMITER: &str = "POSTFIX_RECIPIENT_DELIMITER";
 
 /// The variable that makes this server a relay alone.
 pub const MAILBOXES: &str = "MAILROOM_MAILBOXES";
@@ -442,7 +444,7 @@ pub static VARIABLES: &[Variable] = &[
         ..Variable::NEW
     },
     Variable {
-        name: "POSTFIX_RECIPIENT_DELIMITER",
+        name: DELIMITER,
         kind: Kind::Text,
         default: "+",
         help: "Signs that may stand between a user's name and an extension, as in `user+lists@`; set to nothing, there are none. Dovecot follows.",

@@ -116,6 +116,7 @@ impl Change {
                 lines.collect::<Vec<_>>().join("\n")
             }),
         }?;
+        changed.known.live.had_accounts |= !known.is_without_accounts();
         *known = changed.known;
         Ok(said)
     }
@@ -136,6 +137,10 @@ fn domains_of(records: &Records) -> BTreeSet<String> {
     let of_addresses = addresses.filter_map(|address| address.rsplit_once('@'));
     let of_addresses = of_addresses.map(|(_, domain)| domain.to_owned());
     of_addresses.chain(records.domains.iter().cloned()).collect()
+}
+
+fn gets_mail_of(name: &str, alias: &str) -> String {
+    format!("{name} gets the mail of {alias}: remove or change that alias first")
 }
 
 fn no_aliases() -> String {
@@ -177,7 +182,7 @@ impl Changed<'_> {
             enabled: true,
             origin: None,
         };
-        let was_first = self.known.has_no_account() && self.site.has_test_accounts();
+        let was_first = self.known.never_had_accounts() && self.site.has_test_accounts();
         self.known.live.accounts.insert(address.clone(), record);
         let gone = if was_first { "; the test accounts are gone" } else { "" };
         Ok(format!("{address} is added ({}){gone}", role.name()))
@@ -220,11 +225,15 @@ impl Changed<'_> {
     }
 
     fn remove_account(&mut self, name: &str) -> Result<String, String> {
-        let address = self.address(name)?;
+        // What is kept can go, also where its domain has gone.
+        let read = Address::read(name, &self.site.domain).map_err(|reason| format!("{name}: {reason}"))?;
+        let address = read.text();
+        let Known { declared, live } = &self.known;
+        if !declared.accounts.contains_key(&address) && !live.accounts.contains_key(&address) {
+            self.served(&read.domain)?;
+        }
         if let Some(alias) = self.names().led_here(&address) {
-            return Err(format!(
-                "{address} gets the mail of {alias}: remove or change that alias first"
-            ));
+            return Err(gets_mail_of(&address, alias));
         }
         let is_left = |record: &Record| record.origin.is_none();
         if self.known.declared.accounts.get(&address).is_some_and(is_left) {
@@ -234,7 +243,9 @@ impl Changed<'_> {
             self.account(&address)?;
             self.known.live.accounts.remove(&address);
         }
-        Ok(format!("{address} is removed"))
+        let was_last = self.known.is_without_accounts() && !self.site.has_directory;
+        let left = if was_last { "; no account is left" } else { "" };
+        Ok(format!("{address} is removed{left}"))
     }
 
     fn add_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
@@ -276,11 +287,17 @@ impl Changed<'_> {
         }
         let led = self.names().led_here(&address).map(str::to_owned);
         if let Some(alias) = led.filter(|_| !self.names().accounts.contains(address.as_str())) {
-            return Err(format!(
-                "{address} gets the mail of {alias}: remove or change that alias first"
-            ));
+            return Err(gets_mail_of(&address, &alias));
         }
+        let was_right = self.right_targets();
         self.known.live.aliases.remove(&address);
+        let names = self.names();
+        let lost = was_right
+            .iter()
+            .find(|(_, target)| names.wrong_target(target).is_some());
+        if let Some((alias, _)) = lost.filter(|(alias, _)| *alias != address) {
+            return Err(gets_mail_of(&address, alias));
+        }
         Ok(format!("{address} is removed"))
     }
 
@@ -321,6 +338,11 @@ impl Changed<'_> {
         let mut there = names.accounts.iter().chain(names.aliases.keys());
         if let Some(first) = there.find(|address| address.ends_with(&end)) {
             return Err(format!("{domain} has {first}: remove its accounts and aliases first"));
+        }
+        // Its mail would leave this server, for whoever has that domain elsewhere.
+        let leads_there = |targets: &&[String]| targets.iter().any(|target| target.ends_with(&end));
+        if let Some((alias, _)) = names.aliases.iter().find(|(_, targets)| leads_there(targets)) {
+            return Err(gets_mail_of(&domain, alias));
         }
         self.known.live.domains.remove(&domain);
         Ok(format!("{domain} is removed"))
@@ -408,7 +430,8 @@ impl Changed<'_> {
 
     fn served(&self, domain: &str) -> Result<(), String> {
         let live = self.known.live.domains.iter().map(String::as_str);
-        let domains: Vec<&str> = self.site.domains().chain(live).collect();
+        let new = live.filter(|domain| self.site.domains().all(|served| served != *domain));
+        let domains: Vec<&str> = self.site.domains().chain(new).collect();
         if domains.contains(&domain) {
             return Ok(());
         }
@@ -426,6 +449,19 @@ impl Changed<'_> {
                 .map_err(|reason| format!("{name}: {reason}"))
         };
         names.iter().map(target).collect()
+    }
+
+    /// Aliases, each with a target that mail is delivered to.
+    fn right_targets(&self) -> Vec<(String, String)> {
+        let names = self.names();
+        let targets = names
+            .aliases
+            .iter()
+            .flat_map(|(alias, targets)| targets.iter().map(move |target| (*alias, target)));
+        let right = targets.filter(|(_, target)| names.wrong_target(target).is_none());
+        right
+            .map(|(alias, target)| (alias.to_owned(), target.clone()))
+            .collect()
     }
 
     /// What is declared is changed where it is declared.
@@ -671,6 +707,71 @@ mod tests {
             .values_mut()
             .for_each(|record| record.origin = None);
         remove("alice").apply(&mut known, &site).unwrap();
-        assert!(known.has_no_account());
+        assert!(known.is_without_accounts() && !known.never_had_accounts());
+    }
+
+    #[test]
+    fn what_an_alias_leads_to_stays() {
+        let add_domain = |domain: &str| Change::AddDomain {
+            domain: domain.to_owned(),
+        };
+        let remove_domain = |domain: &str| Change::RemoveDomain {
+            domain: domain.to_owned(),
+        };
+        let remove_alias = |address: &str| Change::RemoveAlias {
+            address: address.to_owned(),
+            targets: Vec::new(),
+        };
+        let (known, said) = made(vec![
+            add("gina"),
+            alias("team", &["gina+team"]),
+            remove("gina"),
+            add_domain("f.test"),
+            alias("desk", &["postmaster@f.test"]),
+            remove_domain("f.test"),
+            remove_alias("desk"),
+            alias("@metabuilder.local", &["gina"]),
+            alias("desk", &["any@metabuilder.local"]),
+            remove_alias("@metabuilder.local"),
+            remove_alias("desk"),
+            remove_alias("@metabuilder.local"),
+            remove_domain("f.test"),
+            remove_alias("team"),
+            remove("gina"),
+        ]);
+        let refused: Vec<usize> = (0..said.len()).filter(|at| said[*at].is_err()).collect();
+        assert_eq!(refused, [2, 5, 9], "{said:?}");
+        for (at, reason) in [
+            (2, "the mail of team@"),
+            (5, "the mail of desk@"),
+            (9, "the mail of desk@"),
+        ] {
+            assert!(said[at].as_ref().unwrap_err().contains(reason), "{said:?}");
+        }
+        assert!(
+            said[14].as_ref().unwrap().ends_with("is removed; no account is left"),
+            "{said:?}"
+        );
+        assert!(known.is_without_accounts() && !known.never_had_accounts());
+    }
+
+    #[test]
+    fn what_is_kept_can_go_where_its_domain_has_gone() {
+        let site = site(&[]);
+        let mut known = Known::default();
+        let record = Record {
+            hash: HASH.to_owned(),
+            role: Role::User,
+            quota: None,
+            enabled: false,
+            origin: None,
+        };
+        known.declared.accounts.insert("x@gone.test".to_owned(), record);
+        remove("x@gone.test").apply(&mut known, &site).unwrap();
+        let said = remove("x@gone.test").apply(&mut known, &site).unwrap_err();
+        assert!(
+            said.contains("gone.test is no domain of this server, which has metabuilder.local:"),
+            "{said}"
+        );
     }
 }

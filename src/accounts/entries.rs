@@ -127,7 +127,7 @@ pub fn read(values: &Values, site: &Site, live: &Records) -> (Declaration, Vec<W
         found: Declaration::default(),
         wrong: Vec::new(),
     };
-    reading.accounts(values.entry(ACCOUNTS));
+    reading.accounts(values.entry(ACCOUNTS), live);
     let places = reading.aliases(values.entry(ALIASES));
     reading.check_aliases(&places, live);
     (reading.found, reading.wrong)
@@ -164,7 +164,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn accounts(&mut self, value: Option<&Value>) {
+    fn accounts(&mut self, value: Option<&Value>, live: &Records) {
         let mut places: BTreeMap<Address, Place> = BTreeMap::new();
         for (place, entry) in value.map(entries).unwrap_or_default() {
             let name = entry.split(':').next().unwrap_or_default();
@@ -181,23 +181,63 @@ impl Reading<'_> {
                 Err(reason) => self.wrong.push(place.wrong(Entry::Account, name, &reason, self.site)),
             }
         }
-        self.sub_addresses(&places);
+        self.whole_lines(&places);
+        self.sub_addresses(&places, live);
+    }
+
+    /// A line of a file is wrong as a whole: behind a blank may stand the rest of a password, which reads as an entry.
+    fn whole_lines(&mut self, places: &BTreeMap<Address, Place>) {
+        let wrong = self.wrong.iter().filter(|wrong| wrong.is_in_file);
+        let reasons: BTreeMap<&String, &Mistake> =
+            wrong.map(|wrong| (&wrong.mistake.variable, &wrong.mistake)).collect();
+        let beside = |declared: &Declared| reasons.contains_key(&declared.origin);
+        let found = std::mem::take(&mut self.found.accounts);
+        let (beside, right): (Vec<Declared>, Vec<Declared>) = found.into_iter().partition(beside);
+        self.found.accounts = right;
+        for declared in beside {
+            let reason = "stands on one line with a wrong entry, and may be a part of it: give each its own line";
+            if let Some(place) = places.get(&declared.address) {
+                let name = declared.address.text();
+                self.wrong.push(place.wrong(Entry::Account, &name, reason, self.site));
+            }
+        }
     }
 
     /// Mail to a sub-address of one account must not be another's.
-    fn sub_addresses(&mut self, places: &BTreeMap<Address, Place>) {
+    fn sub_addresses(&mut self, places: &BTreeMap<Address, Place>, live: &Records) {
+        let short = |address: &Address| Address {
+            name: self.site.without_extension(&address.name).to_owned(),
+            domain: address.domain.clone(),
+        };
+        let mut wrong = Vec::new();
         for (address, place) in places {
-            let short = self.site.without_extension(&address.name);
-            let other = Address {
-                name: short.to_owned(),
-                domain: address.domain.clone(),
-            };
-            if other != *address && places.contains_key(&other) {
-                let (name, other) = (address.text(), other.text());
-                let reason = format!("is a sub-address of {other} (POSTFIX_RECIPIENT_DELIMITER): choose another name");
-                self.wrong.push(place.wrong(Entry::Account, &name, &reason, self.site));
-                self.found.accounts.retain(|declared| declared.address != *address);
+            let other = short(address);
+            if other != *address && (places.contains_key(&other) || live.accounts.contains_key(&other.text())) {
+                let reason = format!(
+                    "is a sub-address of {} (POSTFIX_RECIPIENT_DELIMITER): choose another name",
+                    other.text()
+                );
+                wrong.push((address, place, reason));
             }
+        }
+        for address in live.accounts.keys() {
+            let Some(other) = Address::read(address, "").ok().map(|read| short(&read)) else {
+                continue;
+            };
+            if other.text() != *address
+                && let Some((other, place)) = places.get_key_value(&other)
+            {
+                let reason = format!(
+                    "{address}, which a command has added, would be a sub-address of it (POSTFIX_RECIPIENT_DELIMITER): choose another \
+                     name, or remove that account"
+                );
+                wrong.push((other, place, reason));
+            }
+        }
+        for (address, place, reason) in wrong {
+            let name = address.text();
+            self.wrong.push(place.wrong(Entry::Account, &name, &reason, self.site));
+            self.found.accounts.retain(|declared| declared.address != *address);
         }
     }
 
@@ -401,7 +441,7 @@ fn served_domain(domain: &str, site: &Site) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::read::tests::read_all;
+    use crate::provision::read::tests::{read_all, site_and_values};
 
     const HASH: &str = "{SHA512-CRYPT}$6$0123456789abcdef$VV2mF.vWG3kW1.sb1R1N5vYmhlXkKHJvNZkbHqkpFM0eZkPgZc4hyLQ9bqkVCXPKfHxBvwyh2Rq2ARcnTz8v01";
 
@@ -417,6 +457,50 @@ mod tests {
         let (read, mistakes) = read_all(pairs);
         assert!(mistakes.is_empty(), "{mistakes:?}");
         read.declaration
+    }
+
+    /// The same of files, beside accounts that commands added.
+    fn of_files(accounts: &str, live: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (site, mut values) = site_and_values(&[(ACCOUNTS, accounts)]);
+        values.in_file(ACCOUNTS, "/accounts");
+        let mut there = Records::default();
+        for address in live {
+            let record = crate::accounts::records::Record {
+                hash: HASH.to_owned(),
+                role: Role::User,
+                quota: None,
+                enabled: true,
+                origin: None,
+            };
+            there.accounts.insert((*address).to_owned(), record);
+        }
+        let (found, wrong) = read(&values, &site, &there);
+        let found = found.accounts.iter().map(|account| account.address.text()).collect();
+        (found, wrong.iter().map(|wrong| wrong.mistake.line()).collect())
+    }
+
+    #[test]
+    fn a_line_of_a_file_is_wrong_as_a_whole() {
+        let (found, wrong) = of_files("a:one b:two\nbob:correct horse battery:staple\nc:three\n", &[]);
+        let addresses = ["a@metabuilder.local", "b@metabuilder.local", "c@metabuilder.local"];
+        assert_eq!(found, addresses, "{wrong:?}");
+        assert_eq!(wrong.len(), 3, "{wrong:?}");
+        assert!(wrong.iter().all(|line| line.starts_with("/accounts:2: ")), "{wrong:?}");
+    }
+
+    #[test]
+    fn sub_addresses_beside_live_accounts() {
+        let (found, wrong) = of_files(
+            "bob:one\nann+x:two\n",
+            &["bob+x@metabuilder.local", "ann@metabuilder.local"],
+        );
+        assert!(found.is_empty() && wrong.len() == 2, "{found:?} {wrong:?}");
+        assert!(
+            wrong
+                .iter()
+                .any(|line| line.contains("bob+x@metabuilder.local, which a command has added")),
+            "{wrong:?}"
+        );
     }
 
     #[test]

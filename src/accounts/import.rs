@@ -478,7 +478,7 @@ impl Import {
             domains: self.domains.keys().cloned().collect(),
             accounts: accounts.collect(),
             aliases: aliases.collect(),
-            seal: None,
+            ..Records::default()
         })
     }
 }

@@ -5,14 +5,16 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::address::Address;
 use super::password;
-use super::records::{Record, Records};
+use super::records::{LATER, Record, Records};
 use super::rename::Rename;
 use crate::layout::{DECLARED_FILE, LIVE_FILE, PREVIOUS_FILE, PRIMARY_DOMAIN_RECORD};
 use crate::plan::File;
 use crate::report::Unusable;
 use crate::system::beneath;
 use crate::system::files::Owner;
+use crate::values::domain;
 
 /// What was kept when the server was last in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,21 +130,50 @@ fn read(path: &str, advice: &str) -> anyhow::Result<(Option<Records>, String)> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok((None, String::new())),
         Err(error) => return Err(Unusable(format!("{path}: {error}")).into()),
     };
-    let records = Records::parse(&text).and_then(|records| match wrong_hash(&records) {
-        Some((address, reason)) => Err((line_of(&text, address), format!("{address}: its password {reason}"))),
+    let records = Records::parse(&text).and_then(|records| match wrong_record(&records) {
+        Some((name, reason)) => Err((line_of(&text, name), format!("{name}: {reason}"))),
         None => Ok(records),
     });
     match records {
         Ok(records) => Ok((Some(records), text)),
+        Err((line, reason)) if reason.starts_with(LATER) => Err(Unusable(format!("{path}:{line}: {reason}")).into()),
         Err((line, reason)) => Err(Unusable(format!("{path}:{line}: {reason}; {advice}")).into()),
     }
 }
 
-fn wrong_hash(records: &Records) -> Option<(&str, String)> {
-    records.accounts.iter().find_map(|(address, record)| {
-        let reason = password::check_scheme(&record.hash).err()?;
-        Some((address.as_str(), reason))
-    })
+/// What no command writes, and becomes paths and lines of tables.
+fn wrong_record(records: &Records) -> Option<(&str, String)> {
+    let domains = records.domains.iter().map(|domain| (domain, is_domain(domain)));
+    let accounts = records.accounts.iter().map(|(address, record)| {
+        let hash = || password::check_scheme(&record.hash).map_err(|reason| format!("its password {reason}"));
+        (address, is_address(address).and_then(|()| hash()))
+    });
+    let aliases = records.aliases.iter().map(|(address, kept)| {
+        let own = address.strip_prefix('@').map_or_else(|| is_address(address), is_domain);
+        (
+            address,
+            own.and_then(|()| kept.targets.iter().try_for_each(|target| is_address(target))),
+        )
+    });
+    let mut wrong = domains
+        .chain(accounts)
+        .chain(aliases)
+        .filter_map(|(name, checked)| Some((name.as_str(), checked.err()?)));
+    wrong.next()
+}
+
+fn is_domain(text: &str) -> Result<(), String> {
+    match domain::read(text)? {
+        read if read == text => Ok(()),
+        read => Err(format!("is written as {read}")),
+    }
+}
+
+fn is_address(text: &str) -> Result<(), String> {
+    match Address::read(text, "")?.text() {
+        read if read == text => Ok(()),
+        read => Err(format!("is written as {read}")),
+    }
 }
 
 fn line_of(text: &str, address: &str) -> usize {
@@ -179,10 +210,15 @@ impl Known {
         self.declared.seal = declared.seal.or(self.declared.seal.take());
     }
 
-    /// Whether there is none at all, disabled or no longer declared ones among them: whoever had accounts once does not get those
-    /// with public passwords back.
-    pub fn has_no_account(&self) -> bool {
+    /// Whether there is none, disabled or no longer declared ones among them.
+    pub fn is_without_accounts(&self) -> bool {
         self.declared.accounts.is_empty() && self.live.accounts.is_empty()
+    }
+
+    /// Whether there never was one: a server that had accounts once does not get those with public passwords back, which would
+    /// read the mail that was kept.
+    pub fn never_had_accounts(&self) -> bool {
+        self.is_without_accounts() && !self.live.had_accounts
     }
 }
 
@@ -246,5 +282,42 @@ mod tests {
         };
         assert_eq!(of("old.test"), ("new.test".to_owned(), 0), "it is no further one then");
         assert_eq!(of("a.test"), ("a.test".to_owned(), 1));
+    }
+
+    #[test]
+    fn what_no_command_writes_is_refused_with_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("accounts.jsonl");
+        let hash = "{BLF-CRYPT}$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234";
+        let account = |address: &str| format!("{{\"account\":{{\"address\":\"{address}\",\"password\":\"{hash}\"}}}}");
+        let said = |line: &str| {
+            let text = format!(
+                "{{\"mailroom\":\"x\",\"version\":1}}\n{}\n{line}\n",
+                account("a@b.test")
+            );
+            fs::write(&path, text).unwrap();
+            read(path.to_str().unwrap(), "advice")
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(said(&account("o'neil@b.test")), Ok(()));
+        for line in [
+            account("a/../../../tmp/x@example.org"),
+            account("A B:x@example.org"),
+            account("Capital@b.test"),
+            account("short"),
+            "{\"domain\":\"../x\"}".to_owned(),
+            "{\"alias\":{\"address\":\"@../x\",\"targets\":[\"a@b.test\"]}}".to_owned(),
+            "{\"alias\":{\"address\":\"info@b.test\",\"targets\":[\"|/bin/sh\"]}}".to_owned(),
+        ] {
+            let reason = said(&line).unwrap_err();
+            assert!(
+                reason.contains("accounts.jsonl:3: ") && reason.ends_with("; advice"),
+                "{line}: {reason}"
+            );
+        }
+        fs::write(&path, "{\"mailroom\":\"x\",\"version\":2}\n").unwrap();
+        let reason = read(path.to_str().unwrap(), "advice").unwrap_err().to_string();
+        assert!(reason.ends_with("use that one"), "no advice to throw it away: {reason}");
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::external::External;
 use self::known::Known;
-use self::records::Record;
+use self::records::{Record, Records};
 use crate::layout::MAIL_DIRECTORY;
 use crate::site::Site;
 pub use crate::values::quota::Quota;
@@ -141,6 +141,8 @@ pub struct Directory {
     pub domains: Vec<String>,
     /// Accounts.
     pub accounts: Vec<Account>,
+    /// Addresses that are an account's, which is disabled or no longer declared: nobody else gets their mail.
+    pub disabled: Vec<String>,
     /// Aliases; those of roles come beside them.
     pub aliases: Vec<Alias>,
     /// Who is asked about more of them.
@@ -160,16 +162,40 @@ impl Directory {
         let accounts = declared.accounts.iter().chain(of_live);
         let accounts = accounts.filter(|(address, record)| record.enabled && is_served(address));
         let mut accounts: Vec<Account> = accounts.map(|(address, record)| Account::of(address, record)).collect();
-        if known.has_no_account() && site.has_test_accounts() {
+        if known.never_had_accounts() && site.has_test_accounts() {
             accounts = test_accounts(&site.domain)?;
         }
+        let is_enabled =
+            |records: &Records, address: &String| records.accounts.get(address).is_some_and(|record| record.enabled);
+        let all = declared.accounts.iter().chain(&live.accounts);
+        let disabled: BTreeSet<&String> = all
+            .filter(|(address, record)| !record.enabled && is_served(address))
+            .map(|(address, _)| address)
+            .filter(|address| !is_enabled(declared, address))
+            .filter(|address| known.is_shadowed(address) || !is_enabled(live, address))
+            .collect();
+        // An alias goes on without a target that is gone, unless that is its only one.
+        let without_disabled = |alias: Alias| {
+            let left: Vec<String> = alias
+                .targets
+                .iter()
+                .filter(|target| !disabled.contains(target))
+                .cloned()
+                .collect();
+            let targets = if left.is_empty() { alias.targets } else { left };
+            Alias { targets, ..alias }
+        };
         let is_hidden = |alias: &Alias| declared.aliases.contains_key(&alias.address);
         let of_live = live.all_aliases().filter(|alias| !is_hidden(alias));
         let aliases = declared.all_aliases().chain(of_live);
         Ok(Directory {
             domains: site.domains().map(str::to_owned).collect(),
             accounts,
-            aliases: aliases.filter(|alias| is_served(&alias.address)).collect(),
+            aliases: aliases
+                .filter(|alias| is_served(&alias.address))
+                .map(without_disabled)
+                .collect(),
+            disabled: disabled.into_iter().cloned().collect(),
             external: external.cloned(),
         })
     }

@@ -88,10 +88,14 @@ impl Names<'_> {
         false
     }
 
-    /// An alias that would lead nowhere without this address.
+    /// An alias that would lead nowhere without this address: to it, or to a sub-address of it.
     pub fn led_here(&self, address: &str) -> Option<&str> {
+        let leads_here = |target: &String| {
+            let is_another = self.accounts.contains(target.as_str()) || self.aliases.contains_key(target.as_str());
+            target == address || !is_another && self.short(target) == address
+        };
         let mut aliases = self.aliases.iter();
-        let led = aliases.find(|(name, targets)| **name != address && targets.iter().any(|target| target == address));
+        let led = aliases.find(|(name, targets)| **name != address && targets.iter().any(leads_here));
         led.map(|(name, _)| *name)
     }
 }

@@ -17,6 +17,9 @@ use super::{Alias, Quota, Role};
 /// The format that this program writes. A file of a later one is refused.
 const VERSION: u32 = 1;
 
+/// What the reason begins with where that is so.
+pub(super) const LATER: &str = "was written by a later";
+
 /// What is kept of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -52,6 +55,8 @@ pub struct Records {
     pub aliases: BTreeMap<String, Targets>,
     /// Of passwords that were given in clear: the hash of all of them (see [`super::declared`]).
     pub seal: Option<String>,
+    /// There were accounts before, even if there is none now: the test accounts do not come back.
+    pub had_accounts: bool,
 }
 
 impl Records {
@@ -74,6 +79,7 @@ impl Records {
             mailroom: about.to_owned(),
             version: VERSION,
             seal: self.seal.clone(),
+            had_accounts: self.had_accounts,
         });
         let domains = self
             .domains
@@ -105,6 +111,7 @@ impl Records {
             let is_new = match line {
                 Line::Header(header) => {
                     records.seal = header.seal;
+                    records.had_accounts = header.had_accounts;
                     true
                 }
                 Line::Domain(Domain { domain }) => records.domains.insert(domain),
@@ -145,6 +152,8 @@ struct Header {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seal: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    had_accounts: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -235,7 +244,7 @@ fn read(line: &str, is_first: bool) -> Result<Line, String> {
     };
     match read {
         Ok(Line::Header(header)) if header.version > VERSION => Err(format!(
-            "was written by a later version of Mailroom (format {}, this one reads {VERSION}): use that one",
+            "{LATER} version of Mailroom (format {}, this one reads {VERSION}): use that one",
             header.version
         )),
         Ok(line) => Ok(line),

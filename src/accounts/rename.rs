@@ -84,6 +84,7 @@ impl Rename {
             accounts: records.accounts.clone(),
             aliases: records.aliases.clone(),
             seal: records.seal.clone(),
+            had_accounts: records.had_accounts,
         };
         for (address, record) in &records.accounts {
             if let Some(new) = self.of_address(address) {
@@ -238,6 +239,7 @@ mod tests {
                 .map(|(address, target)| ((*address).to_owned(), targets(target)))
                 .collect(),
             seal: Some("x".to_owned()),
+            had_accounts: true,
         }
     }
 

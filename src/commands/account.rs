@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -273,6 +273,14 @@ fn remove(name: String, delete_mail: bool, local: Local, environment: &Environme
     let Some(home) = home.ok().filter(|_| delete_mail && code == 0) else {
         return Ok(code);
     };
+    if let Some(other) = other_mailbox(&home) {
+        complain(format_args!(
+            "its mail in {} is not deleted: other mailboxes lie there, such as {}",
+            home.display(),
+            other.display()
+        ));
+        return Ok(1);
+    }
     // As the owner of all mail, and as nobody else: the path to it is that account's, too.
     let mut delete = Command::new("rm");
     delete
@@ -291,6 +299,14 @@ fn remove(name: String, delete_mail: bool, local: Local, environment: &Environme
         home.display()
     ));
     Ok(1)
+}
+
+/// A mailbox below a home, where a domain has the name of the account.
+fn other_mailbox(home: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.join("Maildir").is_dir())
 }
 
 /// A line of the list.
@@ -339,7 +355,7 @@ impl Shown {
 
 /// All accounts: declared ones, those that no longer are, live ones; where there is none, the test accounts.
 fn all(known: &Known) -> Vec<Shown> {
-    if known.has_no_account() {
+    if known.never_had_accounts() {
         return test_accounts();
     }
     let of_live = known.live.accounts.iter().map(|(address, record)| {

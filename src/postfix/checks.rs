@@ -14,7 +14,7 @@ use super::sender_check::{CHECKS, SENDER_CHECK};
 use super::settings::{Setting, Settings};
 use crate::report::Mistake;
 use crate::settings::Values;
-use crate::site::Site;
+use crate::site::{DELIMITER, Site};
 use crate::values::nearest;
 use crate::values::network::{self, Networks};
 use crate::values::words;
@@ -371,7 +371,7 @@ pub(super) fn waits_for_flush(settings: &Settings) -> Option<String> {
 fn delimiters(whole: &Whole) -> Wrong {
     const SIGNS: &[u8] = b"+-_=./#~^!%&*|?";
     let is_right = |sign: u8| SIGNS.contains(&sign);
-    match whole.set("POSTFIX_RECIPIENT_DELIMITER") {
+    match whole.set(DELIMITER) {
         Some(variable) if !whole.site.recipient_delimiter.bytes().all(is_right) => {
             let allowed = String::from_utf8_lossy(SIGNS);
             vec![(variable, format!("must be one or several of the signs {allowed}"))]

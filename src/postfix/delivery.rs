@@ -15,12 +15,15 @@
 use std::path::Path;
 
 use super::settings::Settings;
+use super::tables::is_caught;
 use crate::accounts::Account;
 use crate::daemon::Basis;
 use crate::layout::{LMTP_SOCKET, POSTFIX_TABLES, QUEUE_DIRECTORY, QUOTA_SOCKET};
 
 /// The class of restrictions.
 pub(super) const CLASS: &str = "mailroom_quota";
+/// As Postfix says of a name that no account has.
+const REFUSED: &str = "550 5.1.1 User unknown in virtual mailbox table";
 
 /// What Dovecot does for accounts, by their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub(super) struct Delivery {
     pub(super) delivers_all: bool,
     /// Those whose mailboxes have a limit.
     pub(super) limited: Vec<String>,
+    /// Those that are disabled where somebody else would get their mail.
+    pub(super) refused: Vec<String>,
     /// What asks about each recipient, where only a directory knows who else has a limit; empty without one.
     pub(super) asks_of_all: String,
 }
@@ -53,6 +58,13 @@ impl Delivery {
             delivered: if delivers_all { Vec::new() } else { delivered },
             delivers_all,
             limited: limited.map(Account::address).collect(),
+            refused: basis
+                .directory
+                .disabled
+                .iter()
+                .filter(|address| is_caught(basis.directory, address))
+                .cloned()
+                .collect(),
             asks_of_all: if basis.directory.limits_external(site) {
                 question_of_all(settings)
             } else {
@@ -88,20 +100,26 @@ impl Delivery {
             .collect()
     }
 
-    /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full.
+    /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full or closed.
     pub(super) fn question(&self) -> Option<String> {
-        if !self.asks_of_all.is_empty() {
-            return Some(self.asks_of_all.clone());
-        }
-        (!self.limited.is_empty()).then(|| format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"))
+        let of_table = self
+            .has_questions()
+            .then(|| format!("check_recipient_access lmdb:{POSTFIX_TABLES}/quota"));
+        let of_all = Some(self.asks_of_all.clone()).filter(|question| !question.is_empty());
+        let both: Vec<String> = of_table.into_iter().chain(of_all).collect();
+        (!both.is_empty()).then(|| both.join(", "))
     }
 
-    /// Account and class of restrictions.
+    /// Whether there is anybody of whom to ask first.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.refused.is_empty() || (self.asks_of_all.is_empty() && !self.limited.is_empty())
+    }
+
+    /// Account and class of restrictions, or the answer (access(5)).
     pub(super) fn questions(&self) -> Vec<(String, String)> {
-        self.limited
-            .iter()
-            .map(|address| (address.clone(), CLASS.to_owned()))
-            .collect()
+        let limited = self.limited.iter().map(|address| (address.clone(), CLASS.to_owned()));
+        let refused = self.refused.iter().map(|address| (address.clone(), REFUSED.to_owned()));
+        limited.chain(refused).collect()
     }
 }
 
@@ -172,6 +190,7 @@ mod tests {
             delivered: one(),
             delivers_all: false,
             limited: one(),
+            refused: Vec::new(),
             asks_of_all: String::new(),
         };
         delivery.beside(&settings.unwrap().postfix)

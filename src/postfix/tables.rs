@@ -40,7 +40,7 @@ impl Tables {
         if !delivery.delivered.is_empty() {
             tables.push(table("transport", &delivery.transports()));
         }
-        if !delivery.limited.is_empty() {
+        if delivery.has_questions() {
             tables.push(table("quota", &delivery.questions()));
         }
         Tables(tables)
@@ -179,8 +179,14 @@ pub(super) fn mailboxes(domain: &str, accounts: &[Account]) -> Vec<(String, Stri
         .collect()
 }
 
+/// Whether all that is nobody's in its domain goes somewhere.
+pub(super) fn is_caught(directory: &Directory, address: &str) -> bool {
+    let domain = address.rsplit_once('@').map(|(_, domain)| format!("@{domain}"));
+    domain.is_some_and(|whole| directory.aliases.iter().any(|alias| alias.address == whole))
+}
+
 /// virtual_alias_maps: aliases, and the administrators' roles. `@domain` would take the mail of accounts, too, so that in such a
-/// domain each of them is an alias for itself.
+/// domain each of them is an alias for itself, and so is one that is disabled, whose mail is refused.
 pub(super) fn aliases(directory: &Directory) -> Vec<(String, String)> {
     let aliases = directory.all_aliases();
     let caught: BTreeSet<&str> = aliases
@@ -192,8 +198,13 @@ pub(super) fn aliases(directory: &Directory) -> Vec<(String, String)> {
         .accounts
         .iter()
         .filter(|account| caught.contains(account.domain.as_str()));
+    let disabled = directory
+        .disabled
+        .iter()
+        .filter(|address| is_caught(directory, address));
     let themselves = caught
         .map(Account::address)
+        .chain(disabled.cloned())
         .filter(|address| !named.contains(address.as_str()));
     let themselves = themselves.map(|address| (address.clone(), address));
     let entry = |alias: &Alias| (alias.address.clone(), alias.targets.join(", "));

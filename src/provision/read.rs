@@ -5,7 +5,7 @@ use tokio::task::spawn_blocking;
 
 use crate::accounts;
 use crate::accounts::declared;
-use crate::accounts::entries::{self, Declaration, Wrong};
+use crate::accounts::entries::{self, Declaration, Entry, Wrong};
 use crate::accounts::external::{self, External};
 use crate::accounts::known::{Kept, Known};
 use crate::accounts::records::Records;
@@ -17,7 +17,7 @@ use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
-use crate::site::{CATCH_ALL, MAILBOXES, Protocols, QUOTA, SIEVE, Site};
+use crate::site::{CATCH_ALL, DELIMITER, DOMAINS, MAILBOXES, MYDOMAIN, Protocols, QUOTA, SIEVE, Site};
 use crate::system::processes::Processes;
 use crate::values::nearest;
 use crate::values::network::Networks;
@@ -155,8 +155,15 @@ fn examined(
     );
     objections.extend(without_mailboxes(&site, &values));
     objections.extend(wrong_catch_all(&site, &values, &declaration, &kept.live));
-    // A file may be mended while the server runs. A first start has no good state of it.
-    let is_tolerated = |wrong: &Wrong| wrong.is_in_file && kept.declared.is_some();
+    objections.extend(live_accounts_in_the_way(&site, &values, &kept));
+    // A file may be mended while the server runs, and an account in it may go to which an alias in a variable leads. A first start
+    // has no good state of either.
+    let is_tolerated = |wrong: &Wrong| {
+        let kept = kept.declared.as_ref();
+        let is_kept = |address: &String| kept.is_some_and(|kept| kept.aliases.contains_key(address));
+        kept.is_some()
+            && (wrong.is_in_file || wrong.entry == Entry::Alias && wrong.address.as_ref().is_some_and(is_kept))
+    };
     let (wrong, refused): (Vec<Wrong>, Vec<Wrong>) = wrong.into_iter().partition(is_tolerated);
     objections.extend(refused.into_iter().map(|wrong| wrong.mistake));
     for daemon in &mut configured {
@@ -213,6 +220,40 @@ fn other_primary_domain(site: &Site, values: &Values, kept: &Kept) -> Option<Mis
     );
     let origin = values.entry("POSTFIX_MYDOMAIN").map(|entry| entry.origin.clone());
     Some(Mistake::new(origin.unwrap_or_default(), &site.domain, reason))
+}
+
+/// Accounts that commands added were right beside the settings of that time. Beside these, mail of one could become another's: their
+/// mailboxes lie where those of a domain do, or their addresses are sub-addresses.
+fn live_accounts_in_the_way(site: &Site, values: &Values, kept: &Kept) -> Vec<Mistake> {
+    let mut wrong = Vec::new();
+    let object = |name: &str, reason: String| {
+        let entry = values.entry(name);
+        let origin = entry.map_or(name, |entry| entry.origin.as_str());
+        Mistake::new(origin, entry.map_or("", |entry| entry.raw.as_str()), reason)
+    };
+    let declared = kept.declared.iter().flat_map(|records| &records.accounts);
+    let left = declared.filter(|(_, record)| record.origin.is_none());
+    let advice = "with the settings of before, mailroom account remove takes it away";
+    for address in kept.live.accounts.keys().chain(left.map(|(address, _)| address)) {
+        let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+        if domain == site.domain && site.domains().any(|served| served == name) {
+            let variable = if name == site.domain { MYDOMAIN } else { DOMAINS };
+            wrong.push(object(
+                variable,
+                format!("{name} is the name of the account {address}, whose mail lies where that of the domain would; {advice}"),
+            ));
+        }
+        let short = format!("{}@{domain}", site.without_extension(name));
+        if short != *address && kept.live.accounts.contains_key(&short) {
+            wrong.push(object(
+                DELIMITER,
+                format!(
+                    "{address} would be a sub-address of {short}, and both are accounts: use other signs, or {advice}"
+                ),
+            ));
+        }
+    }
+    wrong
 }
 
 /// What is about mailboxes where there are none.

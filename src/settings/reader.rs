@@ -31,6 +31,14 @@ pub struct Entry {
 }
 
 impl Values {
+    /// As if the value came from a file, for tests.
+    #[cfg(test)]
+    pub fn in_file(&mut self, name: &str, path: &str) {
+        if let Some(entry) = self.0.get_mut(name) {
+            entry.file = Some(path.to_owned());
+        }
+    }
+
     /// The value of a variable of the table; none where it was refused, or where unset has a meaning of its own.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.0.get(name)

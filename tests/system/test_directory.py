@@ -149,7 +149,7 @@ def commands(client, server, database):
     assert listed[name] == {"address": name, "enabled": True, "origin": "sql"}
     assert sorted(listed) == ["ann@metabuilder.local", "bob@b.test", name, "o'neil@metabuilder.local", "rel@metabuilder.local"]
     shown = server.exec("mailroom", "account", "show", name).stdout
-    assert "quota     1G\norigin    sql\nmail      1 messages, " in shown, shown
+    assert "quota       1G\norigin      sql\nmail        1 messages, " in shown, shown
     assert server.exec("mailroom", "account", "show", "none", check=False).returncode == 64
 
     change("account", "set", name, "--role", "user", "--quota", "off")
@@ -329,7 +329,7 @@ EOF
     assert refused.returncode == 64 and "in the LDAP directory dc=nodomain on directory: change them there" in refused.stderr
     listed = json.loads(server.exec("mailroom", "account", "list", "--json").stdout)
     assert [(each["address"], each["origin"]) for each in listed] == [(f"{name}@metabuilder.local", "ldap") for name in ("ann", "bob")]
-    assert "quota     3M\norigin    ldap" in server.exec("mailroom", "account", "show", "ann").stdout
+    assert "quota       3M\norigin      ldap" in server.exec("mailroom", "account", "show", "ann").stdout
     assert ask(client, "ldap", *[f"deliver('{name}@metabuilder.local')" for name in ("bob", "info", "abuse", "*", "none")]) == [
         "250", "250", "250", "550", "550"]
     until(lambda: ask(client, "ldap", "imap('bob', 'bob-secret')", "imap('ann', 'ann-secret')") == ["1 2", "1"], "deliveries")
