@@ -47,8 +47,10 @@ pub(super) struct Tables {
     pub(super) mailboxes: Vec<String>,
     /// `virtual_alias_maps`. An account is an alias for itself, so that none of a whole domain takes its mail.
     pub(super) aliases: Vec<String>,
-    /// `smtpd_sender_login_maps`.
-    pub(super) sender_logins: Vec<String>,
+    /// Who owns a sender address (`smtpd_sender_login_maps`).
+    pub(super) owners: Vec<String>,
+    /// Who may send as anybody.
+    pub(super) relays: Vec<String>,
 }
 
 impl Tables {
@@ -73,19 +75,17 @@ impl Tables {
             tables.aliases.push(asked(ALIASES));
         }
         tables.aliases.push(asked(MAILBOXES));
-        tables.sender_logins.clone_from(&tables.aliases);
+        tables.owners.clone_from(&tables.aliases);
         if !site.recipient_delimiter.is_empty() {
             let short = format!("pipemap:{{{}, {}}}", pattern(WITHOUT_EXTENSION), asked(MAILBOXES));
-            tables.sender_logins.push(short);
+            tables.owners.push(short);
         }
         if has_domains {
             tables.domains.push(asked(DOMAINS));
         }
         if has_roles {
             let holders = asked(ROLES);
-            tables
-                .sender_logins
-                .push(format!("pipemap:{{static:relay, {holders}}}"));
+            tables.relays.push(format!("pipemap:{{static:relay, {holders}}}"));
             tables
                 .aliases
                 .push(format!("pipemap:{{{}, {holders}}}", pattern(ROLES_HERE)));

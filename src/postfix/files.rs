@@ -73,10 +73,12 @@ pub(super) fn plan(
     let delimiters = &basis.site.recipient_delimiter;
     if !delimiters.is_empty() {
         plan.files.push(File::public(
-            at("extension.regexp"),
+            at(tables::EXTENSION),
             tables::without_extension(delimiters),
         ));
     }
+    plan.files
+        .push(File::public(at(tables::WHOLE_DOMAIN), tables::whole_domain()));
     plan.files.push(File::public(
         master_cf_file(),
         master_cf_text(services, &settings.master),
@@ -156,11 +158,10 @@ struct MainCf<'a> {
     key: &'a str,
     relay_login: bool,
     one_copy: bool,
-    extensions: bool,
     /// Tables of a directory, each with what comes before it.
     mailbox_maps: String,
     alias_maps: String,
-    sender_logins: String,
+    sender_login_maps: String,
     virtual_transport: String,
     host_lookup: &'a str,
     transport_maps: Option<String>,
@@ -254,7 +255,7 @@ fn main_cf_text(
         domains: mailbox_domains(site) + &listed(&external.domains),
         mailbox_maps: listed(&external.mailboxes),
         alias_maps: listed(&external.aliases),
-        sender_logins: listed(&external.sender_logins),
+        sender_login_maps: tables::sender_login_maps(&external, &site.recipient_delimiter),
         virtual_transport: delivery.transport(),
         data_directory: data_directory(),
         meta_directory: META_DIRECTORY,
@@ -273,7 +274,6 @@ fn main_cf_text(
         key,
         relay_login: settings.relay_login(),
         one_copy: (!directory.aliases.is_empty() || directory.external.is_some()) && site.catch_all().is_none(),
-        extensions: !site.recipient_delimiter.is_empty(),
         host_lookup: host_lookup(settings),
         transport_maps: (!delivery.delivered.is_empty()).then(delivery::transport_maps),
         quota: delivery.question().map(|question| QuotaQuestion {

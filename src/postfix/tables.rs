@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 
 use super::check::POSTMAP;
 use super::delivery::Delivery;
+use super::external;
 
 use crate::accounts::{Account, Alias, Directory, Role};
 use crate::daemon::{AccountFiles, Basis, Work};
@@ -242,6 +243,37 @@ pub(super) fn sender_logins(directory: &Directory) -> Vec<(String, String)> {
         .chain([(ANYBODY.to_owned(), relays)])
         .filter(|(_, owners)| !owners.is_empty())
         .collect()
+}
+
+/// smtpd_sender_login_maps. Postfix asks for the address, and for its whole domain only where there is no answer. Those who may send
+/// as anybody are named beside each owner, and for whole domains, so that they take no answer from the owner of one.
+pub(super) fn sender_login_maps(external: &external::Tables, delimiters: &str) -> String {
+    let table = |name: &str| format!("{POSTFIX_TABLES}/{name}");
+    let own = format!("lmdb:{}", table("sender_login"));
+    let of_extensions = format!("pipemap:{{regexp:{}, {own}}}", table(EXTENSION));
+    let of_extensions = (!delimiters.is_empty()).then_some(of_extensions);
+    let owners: Vec<String> = [own.clone()]
+        .into_iter()
+        .chain(of_extensions)
+        .chain(external.owners.clone())
+        .collect();
+    let owners = owners.join(", ");
+    let relays = [vec![own], external.relays.clone()].concat().join(", ");
+    let anybody = format!("static:{ANYBODY}, unionmap:{{{relays}}}");
+    format!(
+        "unionmap:{{{owners}, pipemap:{{unionmap:{{{owners}}}, {anybody}}}, pipemap:{{regexp:{}, {anybody}}}}}",
+        table(WHOLE_DOMAIN)
+    )
+}
+
+/// The regexp table that takes the extension away.
+pub(super) const EXTENSION: &str = "extension.regexp";
+/// The regexp table that knows whole domains from addresses.
+pub(super) const WHOLE_DOMAIN: &str = "whole_domain.regexp";
+
+/// Its text.
+pub(super) fn whole_domain() -> String {
+    format!("{TABLE_HEADER}/^@/ {ANYBODY}\n")
 }
 
 /// A regexp table that takes the extension away: `user@domain` of `user+detail@domain`. As everywhere in Postfix the first of the

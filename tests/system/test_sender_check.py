@@ -2,6 +2,8 @@
 
 import pytest
 
+from test_accounts import send
+
 SUBMIT = """
 import smtplib, ssl
 port, context = {port}, ssl._create_unverified_context()
@@ -47,3 +49,17 @@ def test_a_list_with_the_check_contradicts_it(checker, setting):
     given = f"{setting}=reject_sender_login_mismatch"
     done = checker.exec("env", "MAILROOM_SENDER_CHECK=off", given, "mailroom", "check", check=False)
     assert done.returncode == 64 and given in done.stderr and "MAILROOM_SENDER_CHECK=off" in done.stderr, done.stderr
+
+
+def test_owners_of_whole_domains_beside_those_who_send_as_anybody(lab, client):
+    lab.server(alias="senders", env={
+        "MAILROOM_ACCOUNTS": "alice:pw-alice news:pw-news:relay bob@b.test:pw-bob", "MAILROOM_DOMAINS": "b.test",
+        "MAILROOM_ALIASES": "@b.test:alice info:bob@b.test"})
+    for login, taken, refused in [
+        (("alice", "pw-alice"), ["alice@metabuilder.local", "alice+x@metabuilder.local", "any@b.test", "any+x@b.test"],
+         ["bob@b.test", "bob+x@b.test", "news@metabuilder.local", "x@example.org", "info@metabuilder.local"]),
+        (("bob@b.test", "pw-bob"), ["bob@b.test", "bob+x@b.test", "info@metabuilder.local"], ["any@b.test", "alice@metabuilder.local"]),
+        (("news", "pw-news"), ["alice@metabuilder.local", "bob+x@b.test", "any@b.test", "x@example.org", "info@metabuilder.local"], []),
+    ]:
+        said = {sender: send(client, "senders", sender, "bob@b.test", login=login, data=False) for sender in taken + refused}
+        assert said == {sender: ["250"] for sender in taken} | {sender: ["553"] for sender in refused}, login
