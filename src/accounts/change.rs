@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::known::Known;
-use super::names::Names;
+use super::names::{Names, split_by_lmtp};
 use super::records::{Record, Records, Targets};
 use super::{Quota, Role, password};
 use crate::site::{MAILBOXES, Site};
@@ -175,6 +175,7 @@ impl Changed<'_> {
         }
         self.is_free(&address)?;
         password::check_scheme(&hash).map_err(|reason| format!("{address}: the password {reason}"))?;
+        self.is_delivered(&address, quota)?;
         let record = Record {
             hash,
             role,
@@ -205,6 +206,9 @@ impl Changed<'_> {
             (None, None, Some(quota)) => format!("has the quota {quota}"),
             _ => "is changed".to_owned(),
         };
+        if quota.is_some() {
+            self.is_delivered(&address, quota)?;
+        }
         let account = self.account(&address)?;
         account.hash = hash.unwrap_or_else(|| account.hash.clone());
         account.role = role.unwrap_or(account.role);
@@ -393,6 +397,7 @@ impl Changed<'_> {
     fn import_account(&mut self, address: &str, record: &Record, replace: bool) -> Result<(), String> {
         self.may_be_changed(address)?;
         password::check_scheme(&record.hash).map_err(|reason| format!("the password {reason}"))?;
+        self.is_delivered(address, record.quota)?;
         let old = self.known.live.accounts.insert(address.to_owned(), record.clone());
         if old.is_some_and(|old| old != *record) && !replace {
             return Err("is there already: --replace takes the imported one".to_owned());
@@ -479,6 +484,11 @@ impl Changed<'_> {
             Some(origin) => Err(format!("the alias {address} is declared in {origin}: change it there")),
             None => Ok(()),
         }
+    }
+
+    fn is_delivered(&self, address: &str, quota: Option<Quota>) -> Result<(), String> {
+        let (name, _) = address.rsplit_once('@').unwrap_or((address, ""));
+        split_by_lmtp(self.site, name, quota).map_or(Ok(()), Err)
     }
 
     /// Mail to a sub-address of one account must not be another's, and no mailbox lies where a domain's do.

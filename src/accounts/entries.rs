@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
-use super::names::Names;
+use super::names::{Names, split_by_lmtp};
 use super::records::Records;
 use super::{Alias, Quota, Role, password};
 use crate::report::Mistake;
@@ -365,6 +365,9 @@ fn account(entry: &str, site: &Site) -> Result<Declared, String> {
             "has a quota, and {MAILBOXES}=off leaves no mailbox: keep one of the two"
         ));
     }
+    if let Some(reason) = split_by_lmtp(site, &address.name, quota) {
+        return Err(reason);
+    }
     Ok(Declared {
         address,
         password,
@@ -477,6 +480,31 @@ mod tests {
         let (found, wrong) = read(&values, &site, &there);
         let found = found.accounts.iter().map(|account| account.address.text()).collect();
         (found, wrong.iter().map(|wrong| wrong.mistake.line()).collect())
+    }
+
+    #[test]
+    fn names_that_dovecot_would_split() {
+        let wrong = |pairs: &[(&str, &str)]| {
+            said(pairs)
+                .iter()
+                .filter(|line| line.contains("begins a sub-address"))
+                .count()
+        };
+        assert_eq!(
+            wrong(&[(ACCOUNTS, "jo+x:one bob:two:quota=5M")]),
+            0,
+            "virtual(8) delivers"
+        );
+        assert_eq!(wrong(&[(ACCOUNTS, "jo+x:one:quota=5M")]), 1);
+        assert_eq!(wrong(&[(ACCOUNTS, "jo+x:one:quota=off"), ("MAILROOM_QUOTA", "5G")]), 0);
+        assert_eq!(wrong(&[(ACCOUNTS, "jo+x:one"), ("MAILROOM_QUOTA", "5G")]), 1);
+        assert_eq!(wrong(&[(ACCOUNTS, "jo+x:one"), ("MAILROOM_SIEVE", "on")]), 1);
+        let other = [
+            (ACCOUNTS, "jo+x:one"),
+            ("MAILROOM_SIEVE", "on"),
+            ("POSTFIX_RECIPIENT_DELIMITER", "-"),
+        ];
+        assert_eq!(wrong(&other), 0);
     }
 
     #[test]

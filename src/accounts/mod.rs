@@ -7,7 +7,7 @@ pub mod entries;
 pub mod external;
 pub mod import;
 pub mod known;
-mod names;
+pub mod names;
 pub mod password;
 pub mod records;
 pub mod rename;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ADMINISTRATOR_ALIASES, test_names};
-use crate::site::Site;
+use super::{ADMINISTRATOR_ALIASES, Quota, test_names};
+use crate::site::{DELIMITER, Site};
 use crate::values::nearest;
 
 /// All addresses of this server.
@@ -98,6 +98,19 @@ impl Names<'_> {
         let led = aliases.find(|(name, targets)| **name != address && targets.iter().any(leads_here));
         led.map(|(name, _)| *name)
     }
+}
+
+/// Why mail for an account of this local part would be returned: where Dovecot delivers, it takes what is behind a delimiter for
+/// an extension, whoever has such a name.
+pub fn split_by_lmtp(site: &Site, name: &str, quota: Option<Quota>) -> Option<String> {
+    let is_limited = quota.unwrap_or(site.quota).limit().is_some();
+    let delivers = site.mailboxes && site.catch_all().is_none() && (is_limited || site.sieve || site.has_directory);
+    (delivers && site.without_extension(name) != name).then(|| {
+        format!(
+            "{name} holds a sign that begins a sub-address ({DELIMITER}), which Dovecot takes off where it delivers: for accounts with a \
+             quota, and for all with filters or a directory of accounts; choose another name"
+        )
+    })
 }
 
 fn split(address: &str) -> (&str, &str) {

@@ -8,6 +8,7 @@ use crate::accounts::declared;
 use crate::accounts::entries::{self, Declaration, Entry, Wrong};
 use crate::accounts::external::{self, External};
 use crate::accounts::known::{Kept, Known};
+use crate::accounts::names::split_by_lmtp;
 use crate::accounts::records::Records;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
@@ -242,6 +243,10 @@ fn live_accounts_in_the_way(site: &Site, values: &Values, kept: &Kept) -> Vec<Mi
                 variable,
                 format!("{name} is the name of the account {address}, whose mail lies where that of the domain would; {advice}"),
             ));
+        }
+        let record = kept.live.accounts.get(address);
+        if let Some(reason) = record.and_then(|record| split_by_lmtp(site, name, record.quota)) {
+            wrong.push(object(DELIMITER, format!("{reason}, or {advice}")));
         }
         let short = format!("{}@{domain}", site.without_extension(name));
         if short != *address && kept.live.accounts.contains_key(&short) {

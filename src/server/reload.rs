@@ -14,6 +14,7 @@ use crate::accounts::known::Kept;
 use crate::control::Answer;
 use crate::provision::notices::Notices;
 use crate::provision::{Fingerprints, Provisioned, desired, provision, provision_accounts, read};
+use crate::report::Mistake;
 use crate::site::MAILBOXES;
 use crate::supervise::Request;
 use crate::supervise::service::Service;
@@ -89,6 +90,7 @@ impl Reload {
             Ok(Some(done)) => tracing::info!("{done}"),
             Err(why) => tracing::warn!("Reload refused, the running configuration stays in use: {why}"),
         }
+        let troubles: Vec<String> = self.in_force.read.troubles.iter().map(Mistake::line).collect();
         let of_wish = |made: Option<Result<String, String>>| match (made, &outcome) {
             (Some(Err(why)), _) => Answer::Wrong(why),
             (_, Err(why)) => Answer::Refused(why.clone()),
@@ -96,7 +98,16 @@ impl Reload {
                 tracing::info!("Accounts: {said}");
                 Answer::Done(said)
             }
-            (None, Ok(done)) => Answer::Done(done.clone().unwrap_or_else(|| NOTHING.to_owned())),
+            (None, Ok(done)) => {
+                let done = done.clone().unwrap_or_else(|| NOTHING.to_owned());
+                match &*troubles {
+                    [] => Answer::Done(done),
+                    troubles => Answer::Wrong(format!(
+                        "{done}; what was right before stays in use where something is wrong:\n  {}",
+                        troubles.join("\n  ")
+                    )),
+                }
+            }
         };
         made.into_iter().map(of_wish).collect()
     }

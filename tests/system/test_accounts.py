@@ -145,7 +145,8 @@ def test_a_changed_file_acts_by_a_reload(lab, client):
         "no no no no", "OK +OK 235 235", "OK +OK 235 235"]
     assert send(client, "changing-people", "a@example.com", "berta@metabuilder.local") == ["250", "250"]
     (directory / "accounts").write_text("anna:second-2\nberta\n")
-    server.exec("mailroom", "reload")
+    done = server.exec("mailroom", "reload", check=False)
+    assert done.returncode == 1 and "/t/accounts:2: berta: has no password" in done.stderr, done
     assert logins(client, "changing-people", ("berta", "third-3")) == ["OK +OK 235 235"]
     health = server.exec("/healthcheck").stdout
     assert health.startswith("degraded: /t/accounts:2: berta: has no password"), health

@@ -217,6 +217,14 @@ print(json.dumps(said))
     assert filtered.exec("readlink", "/var/mail/big/.dovecot.sieve").stdout == "sieve/main.sieve\n"
 
 
+def test_no_script_writes_to_anybody_as_anybody(filtered, client):
+    said = asked(client, "filtered", """
+script = 'require ["enotify"]; notify :from "ceo@example.net" :message "x" "mailto:u@example.test";'
+print(json.dumps(Sieve("big").put("spam", script)))
+""")
+    assert said.startswith("NO") and "enotify" in said, said
+
+
 def test_passwords_without_tls_are_taken_as_by_imap(lab, filtered, client):
     login = 'print(json.dumps(Sieve("big", tls=False).login))'
     assert asked(client, "filtered", login).startswith("OK")

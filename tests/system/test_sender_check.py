@@ -2,7 +2,7 @@
 
 import pytest
 
-from test_accounts import send
+from test_accounts import arrives, send
 
 SUBMIT = """
 import smtplib, ssl
@@ -52,7 +52,7 @@ def test_a_list_with_the_check_contradicts_it(checker, setting):
 
 
 def test_owners_of_whole_domains_beside_those_who_send_as_anybody(lab, client):
-    lab.server(alias="senders", env={
+    server = lab.server(alias="senders", env={
         "MAILROOM_ACCOUNTS": "alice:pw-alice news:pw-news:relay bob@b.test:pw-bob", "MAILROOM_DOMAINS": "b.test",
         "MAILROOM_ALIASES": "@b.test:alice info:bob@b.test"})
     for login, taken, refused in [
@@ -63,3 +63,10 @@ def test_owners_of_whole_domains_beside_those_who_send_as_anybody(lab, client):
     ]:
         said = {sender: send(client, "senders", sender, "bob@b.test", login=login, data=False) for sender in taken + refused}
         assert said == {sender: ["250"] for sender in taken} | {sender: ["553"] for sender in refused}, login
+    # A login's message gets the headers that it lacks, a stranger's stays as it is.
+    send(client, "senders", "news@metabuilder.local", "bob@b.test", login=("news", "pw-news"), subject="complete")
+    send(client, "senders", "x@example.org", "bob@b.test", subject="bare")
+    arrives(server, "b.test/bob", "complete", "bare")
+    lines = server.sh("cd /var/mail/b.test/bob/Maildir/new && grep -hcE '^(Date|Message-Id|From): ' $(grep -l 'Subject: complete' *) "
+                      "$(grep -l 'Subject: bare' *)", check=False).stdout
+    assert lines.split() == ["3", "0"], lines
