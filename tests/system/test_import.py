@@ -41,15 +41,15 @@ def walk_through(config, server):
     """The README's commands."""
     block = re.search(r"### Coming from docker-mailserver.*?```sh\n(.*?)```", README.read_text(), re.S).group(1)
     commands = [line for line in block.splitlines() if line.startswith("docker ")]
-    assert len(commands) == 3, block
-    return [docker(*line.replace("./docker-data/dms/config", str(config)).replace("mail:", f"{server.id}:")
-                   .replace("exec mail ", f"exec {server.id} ").split()[1:]).stdout for line in commands]
+    assert len(commands) == 4, block
+    return [docker(*line.split("#")[0].replace("./docker-data/dms/config", str(config)).replace("metabuilder-postfix", server.id)
+                   .split()[1:]).stdout for line in commands]
 
 
 def test_a_directory_of_docker_mailserver(lab, client, config):
     server = lab.server(alias="imported")
     before = server.exec("mailroom", "account", "list").stdout
-    _, dry, done = walk_through(config, server)
+    _, dry, done, _ = walk_through(config, server)
     for said in ["postfix-regexp.cf is not taken over", "SHA512-CRYPT: 20 accounts", "BLF-CRYPT: 10 accounts", "add: 33", "b.test",
                  "nothing has changed"]:
         assert said in dry, (said, dry)
@@ -60,6 +60,7 @@ def test_a_directory_of_docker_mailserver(lab, client, config):
         arrives(server, home, "x")
     assert '"quota": "5G"' in server.exec("mailroom", "account", "show", "--json", "u0").stdout
     # A second time it changes nothing; to another server it goes by an export.
+    docker("cp", str(config), f"{server.id}:/opt/dms")
     again = server.exec("mailroom", "account", "import", "/opt/dms", "--dry-run").stdout
     assert "there already: 33" in again and "replace: 0" in again, again
     other = lab.server(alias="exported")

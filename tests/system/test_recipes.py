@@ -197,12 +197,13 @@ def test_own_server():
         assert published.pop("25/tcp") == {"127.0.0.1", address}
         assert published and all(addresses == {"127.0.0.1"} for addresses in published.values())
         assert server.exec("postconf", "-h", "mydomain", "myhostname").stdout.split() == ["example.org", "mail.example.org"]
+        server.exec("mailroom", "account", "add", "alice", "--role", "admin", "--generate")
         gateway = until(lambda: server.inspect()["NetworkSettings"]["Networks"].popitem()[1]["Gateway"], "a gateway")
         assert f"!{gateway}" in server.exec("postconf", "-h", "mynetworks").stdout
         stranger = docker("run", "--rm", "-i", "--label", LABEL, "--network", "host", CLIENT_IMAGE, "python3", "-", input=f"""
 import smtplib
 smtp = smtplib.SMTP("{server.address}", 25); smtp.helo(); smtp.docmd("MAIL", "FROM:<a@example.net>")
-print(*[smtp.docmd("RCPT", f"TO:<{{to}}>")[0] for to in ["user@example.org", "b@example.com", "nobody@example.org"]])
+print(*[smtp.docmd("RCPT", f"TO:<{{to}}>")[0] for to in ["alice@example.org", "b@example.com", "user@example.org"]])
 """).stdout
         assert stranger.split() == ["250", "554", "550"]
     finally:
