@@ -330,6 +330,10 @@ fn check_query(query: &str, needs: &[&str]) -> Result<(), String> {
         return Err("must be one query, without a semicolon or a comment".to_owned());
     }
     check_placeholders(query)?;
+    // The drivers quote what a string may not hold, and nothing else.
+    if has_bare_placeholder(query) {
+        return Err("has a placeholder that is not between single quotes: write '%s'".to_owned());
+    }
     if needs.is_empty() && query.contains('%') {
         return Err("asks for all accounts: it has no placeholder".to_owned());
     }
@@ -337,6 +341,11 @@ fn check_query(query: &str, needs: &[&str]) -> Result<(), String> {
         return Err(format!("asks for nobody: it must hold {}", needs.join(" or ")));
     }
     Ok(())
+}
+
+fn has_bare_placeholder(query: &str) -> bool {
+    let is_in_quotes = |before: &str| before.matches('\'').count() % 2 == 1;
+    query.match_indices('%').any(|(at, _)| !is_in_quotes(&query[..at]))
 }
 
 fn check_filter(filter: &str) -> Result<(), String> {
@@ -349,6 +358,10 @@ fn check_filter(filter: &str) -> Result<(), String> {
     }
     if !filter.contains("%s") && !filter.contains("%u") {
         return Err("asks for nobody: it must hold %s or %u".to_owned());
+    }
+    let (opened, closed) = (filter.matches('(').count(), filter.matches(')').count());
+    if opened != closed {
+        return Err(format!("opens {opened} brackets and closes {closed}"));
     }
     Ok(())
 }
@@ -370,6 +383,25 @@ fn check_placeholders(text: &str) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::provision::read::tests::read_all;
+
+    #[test]
+    fn what_lets_names_be_more_than_names() {
+        for (query, is_right) in [
+            ("SELECT 1 FROM users WHERE mail = '%s'", true),
+            ("SELECT 1 FROM users WHERE name = '%u' AND domain = '%d'", true),
+            ("SELECT 1 FROM users WHERE mail = %s", false),
+            ("SELECT 1 FROM users WHERE name = '%u' AND domain = %d", false),
+            ("SELECT 1 FROM users WHERE note = 'it''s' AND mail = '%s'", true),
+        ] {
+            assert_eq!(check_query(query, &["%s", "%u"]).is_ok(), is_right, "{query}");
+        }
+        for (filter, is_right) in [
+            ("(&(objectClass=x)(mail=%s))", true),
+            ("(&(objectClass=x)(mail=%s)", false),
+        ] {
+            assert_eq!(check_filter(filter).is_ok(), is_right, "{filter}");
+        }
+    }
 
     fn said(pairs: &[(&str, &str)]) -> String {
         let (_, mistakes) = read_all(pairs);

@@ -181,8 +181,8 @@ fn of_ldap(ldap: &Ldap) -> (String, String) {
         )
     };
     let passdbs = format!(
-        "passdb directory {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n{check}  result_internalfail = return\n}}\npassdb \
-         directory_known {{\n  driver = ldap\n  passdb_ldap_filter = {filter}\n  fields {{\n    nopassword = yes\n  }}\n  \
+        "passdb directory {{\n  driver = ldap\n  use_worker = yes\n  passdb_ldap_filter = {filter}\n{check}  result_internalfail = return\n}}\npassdb \
+         directory_known {{\n  driver = ldap\n  use_worker = yes\n  passdb_ldap_filter = {filter}\n  fields {{\n    nopassword = yes\n  }}\n  \
          result_success = return-fail\n  result_internalfail = return\n}}\n"
     );
     let iterate = filter
@@ -190,7 +190,7 @@ fn of_ldap(ldap: &Ldap) -> (String, String) {
         .replace("%{user|username}", "*")
         .replace("%{user|domain}", "*");
     let userdb = format!(
-        "userdb directory {{\n  driver = ldap\n  userdb_ldap_filter = {filter}\n  userdb_ldap_iterate_filter = {iterate}\n  \
+        "userdb directory {{\n  driver = ldap\n  use_worker = yes\n  userdb_ldap_filter = {filter}\n  userdb_ldap_iterate_filter = {iterate}\n  \
          userdb_ldap_iterate_fields {{\n    user = %{{ldap:{}}}\n  }}\n",
         ldap.address_attribute
     );
