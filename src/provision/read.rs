@@ -290,7 +290,7 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration, live
     }
     let declared = declaration.accounts.iter().map(|account| account.address.text());
     let there: Vec<String> = declared.chain(live.accounts.keys().cloned()).collect();
-    let names: Vec<String> = if there.is_empty() && site.has_test_accounts() {
+    let names: Vec<String> = if there.is_empty() && site.has_test_accounts() && !live.had_accounts {
         accounts::test_names()
             .map(|name| format!("{name}@{}", site.domain))
             .into()
@@ -300,18 +300,21 @@ fn wrong_catch_all(site: &Site, values: &Values, declaration: &Declaration, live
     if names.contains(&address) {
         return None;
     }
-    let meant = nearest(&address, names.iter().map(String::as_str)).map(|nearest| format!("; did you mean {nearest}?"));
-    let shown = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    wrong(format!(
-        "is no account of this server; its accounts are {shown}{more}{}",
-        meant.unwrap_or_default()
-    ))
+    let shown = format!("its accounts are {}{more}", shown.join(", "));
+    let meant = nearest(&address, names.iter().map(String::as_str)).map(|nearest| format!("; did you mean {nearest}?"));
+    let is_test = |name: &str| address == format!("{name}@{}", site.domain);
+    wrong(if names.is_empty() {
+        "is no account of this server, which has none of its own (one in a database or LDAP cannot be named)".to_owned()
+    } else if accounts::test_names().into_iter().any(is_test) {
+        format!(
+            "is a test account, and these are gone once there are others: add an account {address} first, or name one that is \
+             there; {shown}"
+        )
+    } else {
+        format!("is no account of this server; {shown}{}", meant.unwrap_or_default())
+    })
 }
 
 #[cfg(test)]
