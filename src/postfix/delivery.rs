@@ -36,6 +36,9 @@ pub(super) struct Delivery {
     pub(super) limited: Vec<String>,
     /// Those that are disabled where somebody else would get their mail.
     pub(super) refused: Vec<String>,
+    /// Somebody may get the mail of all that is nobody's in a domain: whom to refuse is asked from then on, for a command that
+    /// disables an account waits for no reload.
+    pub(super) may_refuse: bool,
     /// What asks about each recipient, where only a directory knows who else has a limit; empty without one.
     pub(super) asks_of_all: String,
 }
@@ -58,6 +61,11 @@ impl Delivery {
             delivered: if delivers_all { Vec::new() } else { delivered },
             delivers_all,
             limited: limited.map(Account::address).collect(),
+            may_refuse: basis
+                .directory
+                .aliases
+                .iter()
+                .any(|alias| alias.address.starts_with('@')),
             refused: basis
                 .directory
                 .disabled
@@ -112,7 +120,7 @@ impl Delivery {
 
     /// Whether there is anybody of whom to ask first.
     pub(super) fn has_questions(&self) -> bool {
-        !self.refused.is_empty() || (self.asks_of_all.is_empty() && !self.limited.is_empty())
+        self.may_refuse || (self.asks_of_all.is_empty() && !self.limited.is_empty())
     }
 
     /// Account and class of restrictions, or the answer (access(5)).
@@ -191,6 +199,7 @@ mod tests {
             delivers_all: false,
             limited: one(),
             refused: Vec::new(),
+            may_refuse: false,
             asks_of_all: String::new(),
         };
         delivery.beside(&settings.unwrap().postfix)
