@@ -230,7 +230,8 @@ def test_nobody_gets_what_was_another_accounts(lab, client):
     to = ("erin@b.test", "any@b.test")
     assert send(client, "kept", "a@example.com", *to, data=False) == ["250", "250"]
     account(server, "disable", "erin@b.test")
-    assert send(client, "kept", "a@example.com", *to, data=False) == ["550", "250"]
+    # The catch-all made Postfix reload: a process of before may serve one more client.
+    until(lambda: send(client, "kept", "a@example.com", *to, data=False) == ["550", "250"], "it is refused")
     server.exec("sendmail", "-f", "ada@metabuilder.local", "erin@b.test", input="Subject: private\n\nx\n")
     server.wait_for_log("unknown user: \"erin@b.test\"")
     account(server, "enable", "erin@b.test")
