@@ -366,7 +366,7 @@ def test_whoever_stays_stopped_by_hand_is_started_again(lab):
 
 
 def test_a_daemon_may_be_left_down(lab):
-    server = lab.server(alias="kept", env={"MAILROOM_ON_FAILURE": "keep"})
+    server = lab.server(alias="left-down", env={"MAILROOM_ON_FAILURE": "keep"})
     for failures in range(1, 6):
         server.sh("pkill -9 -x dovecot")
         until(lambda: server.logs().count("dovecot was ended by SIGKILL") == failures, "a failure")

@@ -45,9 +45,9 @@ def test_a_stranger_is_not(lab, client):
 
 @pytest.mark.parametrize("networks", [None, "127.0.0.1/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"])
 def test_the_gateway_is_not_trusted_and_is_told_why(lab, client, gateway, networks):
-    server = lab.server(alias="guarded", env={"POSTFIX_MYNETWORKS": networks} if networks else {})
+    server = lab.server(alias="behind-gateway", env={"POSTFIX_MYNETWORKS": networks} if networks else {})
     assert "the docker gateway, from which strangers may arrive" in server.logs()
-    assert granted(client, "guarded") == TRUSTED
+    assert granted(client, "behind-gateway") == TRUSTED
     assert granted(gateway, server.address) == STRANGER
     server.wait_for_log("is the docker gateway, which is not trusted")
 
