@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::files::main_cf_file;
-use super::tables::escape_pattern;
+use super::tables::{EXTENSION, escape_pattern};
 use crate::accounts::ADMINISTRATOR_ALIASES;
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
-use crate::layout::RUN_DIRECTORY;
+use crate::layout::{POSTFIX_TABLES, RUN_DIRECTORY};
 use crate::plan::{File, Plan, TABLE_HEADER};
 use crate::site::Site;
 use crate::staging::Staging;
@@ -29,10 +29,9 @@ const MAILBOXES: &str = "mailboxes";
 const ALIASES: &str = "aliases";
 const DOMAINS: &str = "domains";
 const ROLES: &str = "roles";
-/// The role addresses of the domains that are set, and of any domain; an address without its extension.
+/// The role addresses of the domains that are set, and of any domain.
 const ROLES_HERE: &str = "roles_here.regexp";
 const ROLES_ANYWHERE: &str = "roles_anywhere.regexp";
-const WITHOUT_EXTENSION: &str = "without_extension.regexp";
 
 fn directory() -> PathBuf {
     Path::new(RUN_DIRECTORY).join("postfix-directory")
@@ -77,8 +76,8 @@ impl Tables {
         tables.aliases.push(asked(MAILBOXES));
         tables.owners.clone_from(&tables.aliases);
         if !site.recipient_delimiter.is_empty() {
-            let short = format!("pipemap:{{{}, {}}}", pattern(WITHOUT_EXTENSION), asked(MAILBOXES));
-            tables.owners.push(short);
+            let short = format!("regexp:{POSTFIX_TABLES}/{EXTENSION}");
+            tables.owners.push(format!("pipemap:{{{short}, {}}}", asked(MAILBOXES)));
         }
         if has_domains {
             tables.domains.push(asked(DOMAINS));
@@ -134,24 +133,10 @@ pub(super) fn add(plan: &mut Plan, external: Option<&External>, site: &Site) {
     for (name, rule) in [
         (ROLES_HERE, format!("/^({names})@({})$/ admin", domains.join("|"))),
         (ROLES_ANYWHERE, format!("/^({names})@(.+)$/ ${{2}}")),
-        (WITHOUT_EXTENSION, without_extension(&site.recipient_delimiter)),
     ] {
         let text = format!("{TABLE_HEADER}{rule}\n");
         plan.files.push(File::public(directory().join(name), text));
     }
-}
-
-fn without_extension(delimiters: &str) -> String {
-    let signs: Vec<String> = delimiters
-        .chars()
-        .map(|sign| escape_pattern(&sign.to_string()))
-        .collect();
-    let names: String = delimiters.chars().filter(|sign| *sign != '-').collect();
-    let dash = if delimiters.contains('-') { "-" } else { "" };
-    format!(
-        "/^([^@{names}{dash}]+)({})[^@]*@([^@]+)$/ ${{1}}@${{3}}",
-        signs.join("|")
-    )
 }
 
 fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
