@@ -14,7 +14,7 @@ use crate::accounts::Directory;
 use crate::facts::Facts;
 use crate::health::Named;
 use crate::logs::lines::{LogLines, Meaning};
-use crate::plan::{File, Plan};
+use crate::plan::{File, Plan, Tree};
 use crate::report::Mistake;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Names, Reader, Values};
@@ -133,7 +133,7 @@ pub struct Basis<'a> {
     /// Who is trusted.
     pub trust: &'a Trust,
     /// Who has mail here.
-    pub directory: &'a Directory,
+    pub directory: &'a Directory<'a>,
     /// The environment of all daemons.
     pub environment: &'a [(String, String)],
 }
@@ -157,6 +157,11 @@ pub struct Part {
 pub trait AccountFiles: fmt::Debug {
     /// What they hold, for those who look at it.
     fn files(&self) -> &[File];
+
+    /// The directories of the accounts, whose owners are looked through at a start.
+    fn trees(&self) -> Vec<Tree> {
+        Vec::new()
+    }
 
     /// Puts them in place. Where the daemon runs, it acts on them when this has ended.
     fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, ()>;

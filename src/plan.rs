@@ -1,5 +1,6 @@
 //! What shall be on disk: every directory, file and table, as values.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
@@ -136,6 +137,7 @@ impl Plan {
 
     /// Adds the source of a table for root alone.
     pub fn secret_table(&mut self, path: PathBuf, entries: &[(String, String)]) {
+        let entries = entries.iter().map(|(key, value)| (key.as_str(), value.into()));
         let mut file = File::public(path.clone(), source(entries));
         file.protect();
         self.files.push(file);
@@ -151,10 +153,24 @@ impl Plan {
     }
 }
 
+/// A key of a table and its value.
+pub type Entry<'a> = (&'a str, Cow<'a, str>);
+
 /// The source of a table: one `key value` line for each entry.
-pub fn source(entries: &[(String, String)]) -> String {
-    let lines = entries.iter().map(|(key, value)| format!("{key} {value}\n"));
-    std::iter::once(TABLE_HEADER.to_owned()).chain(lines).collect()
+pub fn source<'a>(entries: impl Iterator<Item = Entry<'a>>) -> String {
+    let mut text = table_of(entries.size_hint().1.unwrap_or_default());
+    for (key, value) in entries {
+        text.extend([key, " ", &value, "\n"]);
+    }
+    text
+}
+
+/// The beginning of a table's source, with room for so many lines: most are no longer, so that it is filled without being moved.
+pub fn table_of(lines: usize) -> String {
+    const LINE: usize = 256;
+    let mut text = String::with_capacity(TABLE_HEADER.len() + lines * LINE);
+    text.push_str(TABLE_HEADER);
+    text
 }
 
 /// The first line of every table's source.

@@ -1,6 +1,7 @@
 //! One change of what was added live, as the command line asks for it. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -241,7 +242,7 @@ impl Changed<'_> {
         }
         let is_left = |record: &Record| record.origin.is_none();
         if self.known.declared.accounts.get(&address).is_some_and(is_left) {
-            self.known.declared.accounts.remove(&address);
+            Arc::make_mut(&mut self.known.declared).accounts.remove(&address);
             self.known.live.accounts.remove(&address);
         } else {
             self.account(&address)?;
@@ -290,7 +291,7 @@ impl Changed<'_> {
             return Ok(format!("{address} leads to {}", alias.targets.join(", ")));
         }
         let led = self.names().led_here(&address).map(str::to_owned);
-        if let Some(alias) = led.filter(|_| !self.names().accounts.contains(address.as_str())) {
+        if let Some(alias) = led.filter(|_| !self.known.is_account(&address)) {
             return Err(gets_mail_of(&address, &alias));
         }
         let was_right = self.right_targets();
@@ -375,10 +376,10 @@ impl Changed<'_> {
         for (address, targets) in &records.aliases {
             object(address, self.import_alias(address, targets, replace));
         }
-        let names = self.names();
         for address in records.accounts.keys() {
-            object(address, self.is_free_among(&names, address));
+            object(address, self.is_free(address));
         }
+        let names = self.names();
         for address in records.aliases.keys() {
             object(address, check_alias_among(&names, address));
         }
@@ -493,29 +494,22 @@ impl Changed<'_> {
 
     /// Mail to a sub-address of one account must not be another's, and no mailbox lies where a domain's do.
     fn is_free(&self, address: &str) -> Result<(), String> {
-        self.is_free_among(&self.names(), address)
-    }
-
-    fn is_free_among(&self, names: &Names<'_>, address: &str) -> Result<(), String> {
         let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
-        let short = |name: &str| self.site.without_extension(name).to_owned();
-        let base = format!("{}@{domain}", short(name));
-        if base != address && names.accounts.contains(base.as_str()) {
+        let base = format!("{}@{domain}", self.site.without_extension(name));
+        if base != address && self.known.is_account(&base) {
             return Err(format!(
                 "{address} is a sub-address of {base} (POSTFIX_RECIPIENT_DELIMITER): choose another name"
             ));
         }
-        let delimiters: Vec<char> = self.site.recipient_delimiter.chars().collect();
-        let begins = |other: &&&str| {
-            let rest = other
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_suffix(&format!("@{domain}")));
-            rest.is_some_and(|rest| rest.starts_with(delimiters.as_slice()))
-        };
-        if let Some(other) = names.accounts.iter().find(begins) {
-            return Err(format!(
-                "{other} would be a sub-address of {address} (POSTFIX_RECIPIENT_DELIMITER): choose another name"
-            ));
+        let end = format!("@{domain}");
+        for delimiter in self.site.recipient_delimiter.chars() {
+            let begin = format!("{name}{delimiter}");
+            let mut others = self.known.beginning_with(&begin);
+            if let Some(other) = others.find(|other| other.ends_with(&end)) {
+                return Err(format!(
+                    "{other} would be a sub-address of {address} (POSTFIX_RECIPIENT_DELIMITER): choose another name"
+                ));
+            }
         }
         let live = self.known.live.domains.iter().map(String::as_str);
         if self.site.domains().chain(live).any(|domain| domain == name) {
@@ -529,13 +523,11 @@ impl Changed<'_> {
     /// A live account, for a change.
     fn account(&mut self, address: &str) -> Result<&mut Record, String> {
         self.may_be_changed(address)?;
-        let names = self.names();
-        let nearest = nearest(address, names.accounts.iter().copied());
-        let nearest = nearest
-            .map(|nearest| format!("; did you mean {nearest}?"))
-            .unwrap_or_default();
-        let known = self.known.live.accounts.get_mut(address);
-        known.ok_or_else(|| format!("{address} is no account{nearest}"))
+        let is_there = self.known.live.accounts.contains_key(address);
+        let nearest = (!is_there).then(|| nearest(address, self.names().accounts.into_iter()));
+        let nearest = nearest.flatten().map(|nearest| format!("; did you mean {nearest}?"));
+        let missing = || format!("{address} is no account{}", nearest.unwrap_or_default());
+        self.known.live.accounts.get_mut(address).ok_or_else(missing)
     }
 
     fn names(&self) -> Names<'_> {

@@ -5,6 +5,7 @@
 //! password's own hash.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -15,8 +16,8 @@ use super::records::{Record, Records, Targets};
 /// Everything that is declared, hashed. `kept` is what was in force before, if anything was. Of a wrong entry the last good state
 /// stays; where it cannot be told whose it is, all stay that have gone: it has no address, or one that was not there before, which
 /// may be cut off or misspelt. Who is no longer declared is disabled otherwise.
-pub fn settle(declaration: &Declaration, wrong: &[Wrong], kept: Option<&Records>) -> Result<Records, String> {
-    let nothing = Records::default();
+pub fn settle(declaration: &Declaration, wrong: &[Wrong], kept: Option<&Arc<Records>>) -> Result<Arc<Records>, String> {
+    let nothing = Arc::default();
     let kept = kept.unwrap_or(&nothing);
     let (hashes, seal) = hashes(&declaration.accounts, kept)?;
     let mut records = Records {
@@ -41,7 +42,12 @@ pub fn settle(declaration: &Declaration, wrong: &[Wrong], kept: Option<&Records>
         records.aliases.insert(alias.address.clone(), targets);
     }
     keep(&mut records, wrong, kept);
-    Ok(records)
+    // What is as it was is there once.
+    Ok(if records == **kept {
+        kept.clone()
+    } else {
+        Arc::new(records)
+    })
 }
 
 /// Adds what was there and has no right entry.
@@ -138,7 +144,7 @@ mod tests {
     use crate::provision::read::tests::site_and_values;
 
     /// What entries of a file come to, with what is told of them.
-    fn settled(accounts: &str, aliases: &str, kept: Option<&Records>) -> (Records, usize) {
+    fn settled(accounts: &str, aliases: &str, kept: Option<&Arc<Records>>) -> (Arc<Records>, usize) {
         let (site, values) = site_and_values(&[("MAILROOM_ACCOUNTS", accounts), ("MAILROOM_ALIASES", aliases)]);
         let (declaration, wrong) = entries::read(&values, &site, &Records::default());
         (settle(&declaration, &wrong, kept).unwrap(), wrong.len())

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::address::Address;
 use super::password;
@@ -20,13 +22,15 @@ use crate::values::domain;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
     /// What was declared; nothing before the first start with a declaration.
-    pub declared: Option<Records>,
+    pub declared: Option<Arc<Records>>,
     /// What was added live.
     pub live: Records,
     /// The primary domain for which the mail volume was used.
     pub primary_domain: Option<String>,
     /// The file of what was added live, as it is.
     text: String,
+    /// What the file of what was declared holds.
+    written: Option<Arc<Records>>,
 }
 
 impl Kept {
@@ -41,10 +45,16 @@ impl Kept {
     /// The same, where a rename may have been interrupted: some of it may have the old name of the domain, and some the new one.
     pub fn read_within_rename() -> anyhow::Result<Kept> {
         let (declared, _) = read(DECLARED_FILE, "remove it: it is made anew from what is declared")?;
+        Kept::read_beside(declared.map(Arc::new))
+    }
+
+    /// Reads what was added live, and the domain. Of what is declared PID 1 alone writes the file, and knows what is in it.
+    pub fn read_beside(declared: Option<Arc<Records>>) -> anyhow::Result<Kept> {
         let advice =
             format!("put it right, or copy {PREVIOUS_FILE} over it, which is the state before the last change");
         let (live, text) = read(LIVE_FILE, &advice)?;
         Ok(Kept {
+            written: declared.clone(),
             declared,
             live: live.unwrap_or_default(),
             // The owner of the mailboxes could put a link there.
@@ -100,11 +110,21 @@ impl Kept {
             files.push(secret(PREVIOUS_FILE, self.text.clone()));
             files.push(secret(LIVE_FILE, text));
         }
-        if self.declared.is_some() || !known.declared.is_empty() {
+        let is_written = |written: &Arc<Records>| Arc::ptr_eq(written, &known.declared);
+        if self.keeps_declared(known) && !self.written.as_ref().is_some_and(is_written) {
             let about = "what was declared when it was last right; Mailroom writes this";
             files.push(secret(DECLARED_FILE, known.declared.text(about)));
         }
         files
+    }
+
+    /// What is declared, as its file holds it once [`Kept::files`] are in place.
+    pub fn declared_then(&self, known: &Known) -> Option<Arc<Records>> {
+        self.keeps_declared(known).then(|| known.declared.clone())
+    }
+
+    fn keeps_declared(&self, known: &Known) -> bool {
+        self.declared.is_some() || !known.declared.is_empty()
     }
 }
 
@@ -188,7 +208,7 @@ fn line_of(text: &str, address: &str) -> usize {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     /// What is declared, and what no longer is.
-    pub declared: Records,
+    pub declared: Arc<Records>,
     /// What was added live.
     pub live: Records,
 }
@@ -200,14 +220,32 @@ impl Known {
         declared.is_some_and(|record| record.origin.is_some()) && self.live.accounts.contains_key(address)
     }
 
+    /// Whether it is an account, and still declared where it was.
+    pub fn is_account(&self, address: &str) -> bool {
+        self.beginning_with(address).any(|account| account == address)
+    }
+
+    /// Such accounts whose addresses begin so.
+    pub fn beginning_with<'a>(&'a self, begin: &'a str) -> impl Iterator<Item = &'a str> {
+        let of = |records: &'a Records| {
+            let from_there = records
+                .accounts
+                .range::<str, _>((Bound::Included(begin), Bound::Unbounded));
+            from_there.take_while(move |(address, _)| address.starts_with(begin))
+        };
+        let declared = of(&self.declared).filter(|(_, record)| record.origin.is_some());
+        declared.chain(of(&self.live)).map(|(address, _)| address.as_str())
+    }
+
     /// Adds what settings declare that need not be those of the server: what they do not declare stays as it was.
-    pub fn declare(&mut self, declared: Records) {
-        let is_declared = |(_, record): &(String, Record)| record.origin.is_some();
-        self.declared
-            .accounts
-            .extend(declared.accounts.into_iter().filter(is_declared));
-        self.declared.aliases.extend(declared.aliases);
-        self.declared.seal = declared.seal.or(self.declared.seal.take());
+    pub fn declare(&mut self, declared: &Records) {
+        let is_declared = |(_, record): &(&String, &Record)| record.origin.is_some();
+        let accounts = declared.accounts.iter().filter(is_declared);
+        let accounts = accounts.map(|(address, record)| (address.clone(), record.clone()));
+        let all = Arc::make_mut(&mut self.declared);
+        all.accounts.extend(accounts);
+        all.aliases.extend(declared.aliases.clone());
+        all.seal = declared.seal.clone().or(all.seal.take());
     }
 
     /// Whether there is none, disabled or no longer declared ones among them.
@@ -243,7 +281,9 @@ mod tests {
             enabled: false,
             origin: None,
         };
-        known.declared.accounts.insert("a@b.test".to_owned(), record);
+        Arc::make_mut(&mut known.declared)
+            .accounts
+            .insert("a@b.test".to_owned(), record);
         assert_eq!(paths(&Kept::default(), &known), [DECLARED_FILE]);
         let kept = Kept {
             declared: Some(known.declared.clone()),

@@ -14,15 +14,16 @@ pub mod rename;
 pub mod statement;
 pub mod url;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use self::external::External;
 use self::known::Known;
-use self::records::{Record, Records};
+use self::records::Record;
 use crate::layout::MAIL_DIRECTORY;
 use crate::site::Site;
 pub use crate::values::quota::Quota;
@@ -62,67 +63,72 @@ impl FromStr for Role {
     }
 }
 
-/// One account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Local part, lower case.
-    pub name: String,
-    /// Domain, lower case.
-    pub domain: String,
-    /// What it may do.
-    pub role: Role,
-    /// The hash of its password, as `{SHA512-CRYPT}$6$…`.
-    pub hash: String,
+/// One account, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account<'a> {
+    /// Its full address, lower case.
+    pub address: &'a str,
+    /// Its local part.
+    pub name: &'a str,
+    /// Its domain.
+    pub domain: &'a str,
+    /// Its password's hash, role and quota.
+    pub record: &'a Record,
     /// Its password is public knowledge: logins only from trusted networks.
     pub trusted_networks_only: bool,
-    /// How much it may store, where that is said of it alone.
-    pub quota: Option<Quota>,
 }
 
-impl Account {
-    /// As it is kept.
-    fn of(address: &str, record: &Record) -> Account {
-        let (name, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+impl<'a> Account<'a> {
+    fn of((address, record): (&'a String, &'a Record)) -> Account<'a> {
+        let (name, domain) = split(address);
         Account {
-            name: name.to_owned(),
-            domain: domain.to_owned(),
-            role: record.role,
-            hash: record.hash.clone(),
+            address,
+            name,
+            domain,
+            record,
             trusted_networks_only: false,
-            quota: record.quota,
         }
-    }
-
-    /// The full address.
-    pub fn address(&self) -> String {
-        format!("{}@{}", self.name, self.domain)
     }
 
     /// How much it may store on this site, where there is a limit.
     pub fn limit(&self, site: &Site) -> Option<Quota> {
-        Some(self.quota.unwrap_or(site.quota)).filter(|quota| quota.limit().is_some())
+        Some(self.record.quota.unwrap_or(site.quota)).filter(|quota| quota.limit().is_some())
     }
 
     /// The names under which it logs in: a short one in the primary domain, too.
     pub fn logins(&self, primary_domain: &str) -> Vec<String> {
-        let short = (self.domain == primary_domain).then(|| self.name.clone());
-        short.into_iter().chain([self.address()]).collect()
+        let short = (self.domain == primary_domain).then_some(self.name);
+        short.into_iter().chain([self.address]).map(str::to_owned).collect()
     }
 
     /// The home directory: short for the primary domain, as in `/var/mail/admin`.
     pub fn home(&self, primary_domain: &str) -> PathBuf {
-        Account::home_of(&self.address(), primary_domain)
+        Path::new(MAIL_DIRECTORY).join(&*self.mailbox(primary_domain))
+    }
+
+    /// The same, below the directory of all mail: `admin`, or `example.net/admin`.
+    pub fn mailbox(&self, primary_domain: &str) -> Cow<'a, str> {
+        if self.domain == primary_domain || self.domain.is_empty() {
+            self.name.into()
+        } else {
+            format!("{}/{}", self.domain, self.name).into()
+        }
     }
 
     /// The home directory of an address.
     pub fn home_of(address: &str, primary_domain: &str) -> PathBuf {
+        let (name, domain) = split(address);
         let base = PathBuf::from(MAIL_DIRECTORY);
-        match address.rsplit_once('@') {
-            Some((name, domain)) if domain != primary_domain => base.join(domain).join(name),
-            Some((name, _)) => base.join(name),
-            None => base.join(address),
+        if domain == primary_domain || domain.is_empty() {
+            base.join(name)
+        } else {
+            base.join(domain).join(name)
         }
     }
+}
+
+fn split(address: &str) -> (&str, &str) {
+    address.rsplit_once('@').unwrap_or((address, ""))
 }
 
 /// An alias: mail for its address goes to its targets instead.
@@ -136,68 +142,75 @@ pub struct Alias {
 
 /// All that has mail here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Directory {
+pub struct Directory<'a> {
     /// Domains that have mailboxes, the primary one first.
-    pub domains: Vec<String>,
-    /// Accounts.
-    pub accounts: Vec<Account>,
+    pub domains: Vec<&'a str>,
+    /// Accounts, by address.
+    pub accounts: Vec<Account<'a>>,
     /// Addresses that are an account's, which is disabled or no longer declared: nobody else gets their mail.
-    pub disabled: Vec<String>,
+    pub disabled: BTreeSet<&'a str>,
     /// Aliases; those of roles come beside them.
     pub aliases: Vec<Alias>,
     /// Who is asked about more of them.
-    pub external: Option<External>,
+    pub external: Option<&'a External>,
 }
 
-impl Directory {
-    /// What is declared and what was added live, a declared one before a live one of its name; where there is no account at all,
-    /// the test accounts, unless they are off. An error says why a password could not be hashed.
-    pub fn of(site: &Site, known: &Known, external: Option<&External>) -> Result<Directory, String> {
+impl<'a> Directory<'a> {
+    /// What is declared and what was added live, a declared one before a live one of its name; `test_accounts` beside them.
+    pub fn of(
+        site: &'a Site,
+        known: &'a Known,
+        test_accounts: &'a TestAccounts,
+        external: Option<&'a External>,
+    ) -> Directory<'a> {
         let Known { declared, live } = known;
-        let is_served = |address: &str| {
-            let domain = address.rsplit_once('@').map(|(_, domain)| domain);
-            domain.is_some_and(|domain| site.domains().any(|served| served == domain))
-        };
+        let domains: BTreeSet<&str> = site.domains().collect();
+        let is_served = |account: &Account| domains.contains(account.domain);
         let of_live = live.accounts.iter().filter(|(address, _)| !known.is_shadowed(address));
-        let accounts = declared.accounts.iter().chain(of_live);
-        let accounts = accounts.filter(|(address, record)| record.enabled && is_served(address));
-        let mut accounts: Vec<Account> = accounts.map(|(address, record)| Account::of(address, record)).collect();
-        if known.never_had_accounts() && site.has_test_accounts() {
-            accounts = test_accounts(&site.domain)?;
+        let all = declared
+            .accounts
+            .iter()
+            .chain(of_live)
+            .map(Account::of)
+            .filter(is_served);
+        let (mut accounts, mut disabled) = (Vec::with_capacity(declared.accounts.len()), Vec::new());
+        for account in all {
+            if account.record.enabled {
+                accounts.push(account);
+            } else {
+                disabled.push(account.address);
+            }
         }
-        let is_enabled =
-            |records: &Records, address: &String| records.accounts.get(address).is_some_and(|record| record.enabled);
-        let all = declared.accounts.iter().chain(&live.accounts);
-        let disabled: BTreeSet<&String> = all
-            .filter(|(address, record)| !record.enabled && is_served(address))
-            .map(|(address, _)| address)
-            .filter(|address| !is_enabled(declared, address))
-            .filter(|address| known.is_shadowed(address) || !is_enabled(live, address))
-            .collect();
+        accounts.extend(test_accounts.accounts());
+        accounts.sort_by_key(|account| account.address);
+        // One that is no longer declared may have been added live since.
+        let is_added = |address: &str| live.accounts.get(address).is_some_and(|record| record.enabled);
+        let is_disabled = |address: &&str| known.is_shadowed(address) || !is_added(address);
+        let disabled: BTreeSet<&str> = disabled.into_iter().filter(is_disabled).collect();
         // An alias goes on without a target that is gone, unless that is its only one.
         let without_disabled = |alias: Alias| {
-            let left: Vec<String> = alias
-                .targets
-                .iter()
-                .filter(|target| !disabled.contains(target))
-                .cloned()
-                .collect();
+            let is_left = |target: &&String| !disabled.contains(target.as_str());
+            let left: Vec<String> = alias.targets.iter().filter(is_left).cloned().collect();
             let targets = if left.is_empty() { alias.targets } else { left };
             Alias { targets, ..alias }
         };
+        let is_served = |alias: &Alias| domains.contains(split(&alias.address).1);
         let is_hidden = |alias: &Alias| declared.aliases.contains_key(&alias.address);
         let of_live = live.all_aliases().filter(|alias| !is_hidden(alias));
         let aliases = declared.all_aliases().chain(of_live);
-        Ok(Directory {
-            domains: site.domains().map(str::to_owned).collect(),
+        Directory {
+            domains: site.domains().collect(),
             accounts,
-            aliases: aliases
-                .filter(|alias| is_served(&alias.address))
-                .map(without_disabled)
-                .collect(),
-            disabled: disabled.into_iter().cloned().collect(),
-            external: external.cloned(),
-        })
+            aliases: aliases.filter(is_served).map(without_disabled).collect(),
+            disabled,
+            external,
+        }
+    }
+
+    /// Whether an address is that of an account.
+    pub fn is_account(&self, address: &str) -> bool {
+        let found = self.accounts.binary_search_by_key(&address, |account| account.address);
+        found.is_ok()
     }
 
     /// Whether there may be a limit for anybody.
@@ -207,29 +220,24 @@ impl Directory {
 
     /// Whether an account of which only the directory knows may have a limit.
     pub fn limits_external(&self, site: &Site) -> bool {
-        let external = self.external.as_ref().filter(|_| site.mailboxes);
+        let external = self.external.filter(|_| site.mailboxes);
         external.is_some_and(|external| site.quota.limit().is_some() || external.has_quotas())
     }
 
     /// Whose mail is whose: the aliases that are declared, and those of roles for which none is.
     pub fn all_aliases(&self) -> Vec<Alias> {
+        let is_administrator = |account: &&Account| account.record.role == Role::Administrator;
+        let administrators = self.accounts.iter().filter(is_administrator);
+        let targets: Vec<String> = administrators.map(|account| account.address.to_owned()).collect();
         let taken: BTreeSet<&str> = self.aliases.iter().map(|alias| alias.address.as_str()).collect();
-        let addresses: BTreeSet<String> = self.accounts.iter().map(Account::address).collect();
-        let administrators = self
-            .accounts
-            .iter()
-            .filter(|account| account.role == Role::Administrator);
-        let targets: Vec<String> = administrators.map(Account::address).collect();
-        let roles = self.domains.iter().flat_map(|domain| {
-            ADMINISTRATOR_ALIASES.map(|role| Alias {
-                address: format!("{role}@{domain}"),
-                targets: targets.clone(),
-            })
+        let roles = self.domains.iter().flat_map(|domain| role_addresses(domain));
+        let free = roles
+            .filter(|address| !targets.is_empty() && !taken.contains(address.as_str()) && !self.is_account(address));
+        let of_roles = free.map(|address| Alias {
+            address,
+            targets: targets.clone(),
         });
-        let is_free = |alias: &Alias| {
-            !targets.is_empty() && !taken.contains(alias.address.as_str()) && !addresses.contains(&alias.address)
-        };
-        self.aliases.iter().cloned().chain(roles.filter(is_free)).collect()
+        self.aliases.iter().cloned().chain(of_roles).collect()
     }
 }
 
@@ -248,19 +256,50 @@ pub fn test_names() -> [&'static str; 3] {
 /// The local parts whose mail goes to the administrator (RFC 2142); answers to bounces are addressed to the last.
 pub const ADMINISTRATOR_ALIASES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "root", "mailer-daemon"];
 
-/// The test accounts, in `domain`.
-pub fn test_accounts(domain: &str) -> Result<Vec<Account>, String> {
-    let account = |(name, clear, role): (&str, &str, Role)| {
-        Ok(Account {
-            name: name.to_owned(),
-            domain: domain.to_owned(),
-            role,
-            hash: password::hash_of_public(clear)?,
+fn role_addresses(domain: &str) -> [String; ADMINISTRATOR_ALIASES.len()] {
+    ADMINISTRATOR_ALIASES.map(|role| format!("{role}@{domain}"))
+}
+
+/// The test accounts that there are: all of them, or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestAccounts(BTreeMap<String, Record>);
+
+impl TestAccounts {
+    /// They exist while there never was another account, unless they are off. An error says why a password could not be hashed.
+    pub fn beside(known: &Known, site: &Site) -> Result<TestAccounts, String> {
+        if known.never_had_accounts() && site.has_test_accounts() {
+            TestAccounts::all(&site.domain)
+        } else {
+            Ok(TestAccounts::default())
+        }
+    }
+
+    /// All of them, in `domain`.
+    pub fn all(domain: &str) -> Result<TestAccounts, String> {
+        let account = |(name, clear, role): (&str, &str, Role)| {
+            let record = Record {
+                hash: password::hash_of_public(clear)?,
+                role,
+                quota: None,
+                enabled: true,
+                origin: None,
+            };
+            Ok((format!("{name}@{domain}"), record))
+        };
+        TEST_ACCOUNTS
+            .into_iter()
+            .map(account)
+            .collect::<Result<_, _>>()
+            .map(TestAccounts)
+    }
+
+    /// They, whose passwords are public.
+    pub fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
+        self.0.iter().map(|account| Account {
             trusted_networks_only: true,
-            quota: None,
+            ..Account::of(account)
         })
-    };
-    TEST_ACCOUNTS.into_iter().map(account).collect()
+    }
 }
 
 #[cfg(test)]
@@ -269,11 +308,17 @@ mod tests {
 
     #[test]
     fn homes_and_logins_are_short_in_the_primary_domain() {
-        let mut account = test_accounts("a.test").unwrap().remove(2);
+        let tests = TestAccounts::all("a.test").unwrap();
+        let account = tests.accounts().last().unwrap();
         assert_eq!(account.home("a.test"), PathBuf::from("/var/mail/user"));
         assert_eq!(account.logins("a.test"), ["user", "user@a.test"]);
-        account.domain = "b.test".into();
+        let account = Account {
+            address: "user@b.test",
+            domain: "b.test",
+            ..account
+        };
         assert_eq!(account.home("a.test"), PathBuf::from("/var/mail/b.test/user"));
+        assert_eq!(Account::home_of("user@b.test", "a.test"), account.home("a.test"));
         assert_eq!(account.logins("a.test"), ["user@b.test"]);
     }
 }

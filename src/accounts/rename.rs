@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,7 @@ impl Rename {
     /// All that is known, with the new name.
     pub fn of_known(&self, known: &Known) -> Known {
         Known {
-            declared: self.of_records(&known.declared),
+            declared: Arc::new(self.of_records(&known.declared)),
             live: self.of_records(&known.live),
         }
     }
@@ -132,7 +133,7 @@ impl Rename {
     /// Everything that gets another name.
     pub fn changes(&self, known: &Known) -> Vec<Renamed> {
         let mut changes = BTreeSet::new();
-        for records in [&known.declared, &known.live] {
+        for records in [&*known.declared, &known.live] {
             if records.domains.contains(&self.from) {
                 changes.insert(("domain", self.from.clone(), self.to.clone()));
             }
@@ -174,7 +175,7 @@ impl Rename {
                 ));
             }
         }
-        for records in [&known.declared, &known.live] {
+        for records in [&*known.declared, &known.live] {
             for (address, record) in &records.accounts {
                 if address.ends_with(&end) && !self.is_same(&known.declared, address, record) {
                     objections.insert(format!("there is an account {address} already: remove it first"));
@@ -345,7 +346,7 @@ mod tests {
     fn an_account_whose_declaration_was_renamed_first_is_the_same() {
         let accounts = [("a@new.test", Some("MAILROOM_ACCOUNTS")), ("a@old.test", None)];
         let mut known = Known {
-            declared: records(&[], &accounts, &[]),
+            declared: Arc::new(records(&[], &accounts, &[])),
             ..Known::default()
         };
         assert!(rename().objections(&known, "b.test").is_empty());

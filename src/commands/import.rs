@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -55,7 +56,7 @@ pub fn import(options: &Options, environment: &Environment) -> anyhow::Result<u8
     let mut known = kept.known();
     let site = match live::read(environment, kept) {
         Ok(read) => {
-            known.declare(read.known.declared);
+            known.declare(&read.known.declared);
             read.site
         }
         Err(error) => return refuse(error),
@@ -239,6 +240,7 @@ pub fn export(environment: &Environment) -> anyhow::Result<u8> {
         complain("this holds the hashes of all passwords: keep it as secret as them");
     }
     let Known { declared, live } = Kept::read()?.known();
+    let declared = Arc::unwrap_or_clone(declared);
     let mut all = live;
     // As in Directory::of: a declared one stands before a live one, one that no longer is declared behind it.
     for (address, record) in declared.accounts {

@@ -63,7 +63,7 @@ fn offline(change: Change, environment: &Environment) -> anyhow::Result<u8> {
         Err(error) => return refuse(error),
     };
     let mut known = kept.known();
-    known.declare(read.known.declared);
+    known.declare(&read.known.declared);
     let said = match change.apply(&mut known, &read.site) {
         Ok(said) => said,
         Err(why) => {

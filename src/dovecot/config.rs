@@ -192,7 +192,7 @@ pub(super) fn render(settings: &Settings, basis: &Basis) -> anyhow::Result<Strin
             Protocols::Ipv4 | Protocols::All => "127.0.0.1:25",
         },
         login_policy: site.limits_logins().then(login_policy_file),
-        directory: external::Lines::of(basis.directory.external.as_ref(), site),
+        directory: external::Lines::of(basis.directory.external, site),
         ..Config::new().with_mailboxes(site.mailboxes)
     })?;
     if !settings.given.is_empty() || !settings.files.is_empty() {

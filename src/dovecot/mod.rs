@@ -34,7 +34,6 @@ use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values};
 use crate::site::Site;
 use crate::system::files::Owner;
-use crate::system::owners::Without;
 use crate::system::processes::Processes;
 use crate::values::words;
 
@@ -226,12 +225,6 @@ fn plan(settings: &Settings, basis: &Basis) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
-/// A new folder gets the mode of its mailbox; one with another mode cannot be renamed.
-const PRIVATE: Without = Without {
-    directories: 0o077,
-    files: 0,
-};
-
 /// Most accounts whose Maildirs are made at a start. Those of many more would take longer than all else, and are made by the first
 /// delivery or login.
 const MADE_AHEAD: usize = 1000;
@@ -240,14 +233,13 @@ const MADE_AHEAD: usize = 1000;
 /// account's trouble alone.
 fn mailboxes(plan: &mut Plan, domain: &str, accounts: &[Account]) {
     plan.directory(MAIL_DIRECTORY, Owner::VMAIL, 0o755);
+    if accounts.len() > MADE_AHEAD {
+        return;
+    }
     for account in accounts {
         let home = account.home(domain);
-        plan.tree(home.clone(), Owner::VMAIL, PRIVATE, true);
-        if accounts.len() > MADE_AHEAD {
-            continue;
-        }
         if account.domain != domain {
-            plan.optional_directory(Path::new(MAIL_DIRECTORY).join(&account.domain), Owner::VMAIL, 0o700);
+            plan.optional_directory(Path::new(MAIL_DIRECTORY).join(account.domain), Owner::VMAIL, 0o700);
         }
         for path in [home.clone(), home.join("Maildir")] {
             plan.optional_directory(path, Owner::VMAIL, 0o700);

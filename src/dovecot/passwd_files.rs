@@ -13,15 +13,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{unknown_file, users};
 use crate::daemon::{AccountFiles, Basis, Work};
 use crate::layout::USERS_FILE;
-use crate::plan::File;
+use crate::plan::{File, Tree};
 use crate::staging::LIMIT;
 use crate::system::files::{self, Owner, Prepared};
+use crate::system::lines;
+use crate::system::owners::Without;
 use crate::system::processes::Processes;
 use crate::system::programs::{PATH, Program};
 
 const DOVECOT_GROUP: Owner = Owner {
     user: "root",
     group: "dovecot",
+};
+
+/// A new folder gets the mode of its mailbox; one with another mode cannot be renamed.
+const PRIVATE: Without = Without {
+    directories: 0o077,
+    files: 0,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +44,10 @@ const DOVEADM: Program = Program {
 
 /// The passwd-files.
 #[derive(Debug)]
-pub(super) struct PasswdFiles(Vec<File>);
+pub(super) struct PasswdFiles {
+    files: Vec<File>,
+    has_mailboxes: bool,
+}
 
 impl PasswdFiles {
     pub(super) fn of(basis: &Basis) -> PasswdFiles {
@@ -55,20 +66,35 @@ impl PasswdFiles {
             owner: DOVECOT_GROUP,
             mode: 0o640,
         });
-        PasswdFiles(files.into())
+        PasswdFiles {
+            files: files.into(),
+            has_mailboxes: basis.site.mailboxes,
+        }
     }
 }
 
 impl AccountFiles for PasswdFiles {
     fn files(&self) -> &[File] {
-        &self.0
+        &self.files
+    }
+
+    fn trees(&self) -> Vec<Tree> {
+        let users = str::from_utf8(&self.files[0].bytes).unwrap_or_default();
+        let tree = |home: &str| Tree {
+            path: home.into(),
+            owner: Owner::VMAIL,
+            without: PRIVATE,
+            beside: true,
+        };
+        let homes = homes(users).filter(|_| self.has_mailboxes);
+        homes.map(tree).collect()
     }
 
     fn put<'a>(&'a self, processes: &'a Processes) -> Work<'a, ()> {
         Box::pin(async move {
-            let there = fs::read_to_string(USERS_FILE).ok();
+            let there = fs::File::open(USERS_FILE).ok();
             let prepared = self
-                .0
+                .files
                 .iter()
                 .map(|file| files::prepare(&file.path, &file.bytes, file.owner, file.mode));
             let prepared = prepared
@@ -85,8 +111,8 @@ impl AccountFiles for PasswdFiles {
                 return Ok(());
             };
             tokio::time::sleep(until_next_second(SystemTime::now())).await;
-            let now = String::from_utf8_lossy(&self.0[0].bytes);
-            end_sessions(&without_login(&there, &now), processes).await
+            let (there, now) = lines::that_differ(&there, str::from_utf8(&self.files[0].bytes)?)?;
+            end_sessions(&without_login(&there, now), processes).await
         })
     }
 }
@@ -103,11 +129,22 @@ fn without_login<'a>(old: &'a str, new: &str) -> BTreeSet<&'a str> {
 
 /// Users and hashes of a passwd-file.
 fn logins(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| {
+    entries(text).filter_map(|line| {
         let (user, rest) = line.split_once(':')?;
         Some((user, rest.split(':').next().unwrap_or_default()))
     })
+}
+
+/// The home directories in it.
+fn homes(text: &str) -> impl Iterator<Item = &str> {
+    entries(text).filter_map(|line| line.split(':').nth(HOME))
+}
+
+/// Which field it is, from 0.
+const HOME: usize = 5;
+
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#'))
 }
 
 /// Who was thrown out, or whose password was stolen, is not served by a session that has long begun.
@@ -118,7 +155,7 @@ async fn end_sessions(users: &BTreeSet<&str>, processes: &Processes) -> anyhow::
     let mut who = DOVEADM.command()?;
     let sessions = processes.output(who.args(["-f", "tab", "who"]), LIMIT).await?.stdout;
     let connected = sessions.lines().filter_map(|line| line.split('\t').next());
-    for user in connected.filter(|user| users.contains(users::key(user).as_str())) {
+    for user in connected.filter(|user| users.contains(&*users::key(user))) {
         let mut kick = DOVEADM.command()?;
         processes.output(kick.args(["kick", user]), LIMIT).await?;
     }
@@ -158,6 +195,12 @@ mod tests {
         assert_eq!(later(&path), ahead + SECOND, "the clock may have been set back");
         let moment = UNIX_EPOCH + Duration::from_millis(1_400);
         assert_eq!(until_next_second(moment), Duration::from_millis(600) + MARGIN);
+    }
+
+    #[test]
+    fn homes_are_read() {
+        let users = "# x\na@b.test:{A}1:5000:5000::/var/mail/a::\nc@d.test:{A}1:5000:5000::/var/mail/d.test/c::quota\n";
+        assert!(homes(users).eq(["/var/mail/a", "/var/mail/d.test/c"]));
     }
 
     #[test]

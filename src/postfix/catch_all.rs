@@ -14,7 +14,6 @@ use super::master_cf::{PROCESS_LIMIT, Service};
 use super::master_settings::Change;
 use super::settings::Settings;
 use crate::accounts::Account;
-use crate::layout::MAIL_DIRECTORY;
 use crate::site::{CATCH_ALL, Site};
 
 /// Where mail for other domains than ours goes (trivial-rewrite(8)).
@@ -153,10 +152,9 @@ impl CatchAll {
 
     /// `virtual_mailbox_maps`: the same mailbox for every recipient.
     pub(super) fn mailbox_maps(&self, accounts: &[Account], primary_domain: &str) -> Option<Given> {
-        let account = accounts.iter().find(|account| account.address() == self.address)?;
-        let home = account.home(primary_domain);
-        let relative = home.strip_prefix(MAIL_DIRECTORY).unwrap_or(&home).display().to_string();
-        Some(given(&format!("static:{relative}/Maildir/")))
+        let account = accounts.iter().find(|account| account.address == self.address)?;
+        let mailbox = account.mailbox(primary_domain);
+        Some(given(&format!("static:{mailbox}/Maildir/")))
     }
 }
 
@@ -199,7 +197,7 @@ mod tests {
     use super::super::tests::{environment, read_with, sources};
     use super::super::{files, master_cf};
     use super::*;
-    use crate::accounts::test_accounts;
+    use crate::accounts::TestAccounts;
     use crate::postfix::parameters::Parameters;
     use crate::settings::DropIn;
 
@@ -225,8 +223,10 @@ mod tests {
         for route in ROUTES {
             assert_eq!(settings.parameters[route].value, "virtual");
         }
-        let accounts = test_accounts(&site.domain).unwrap();
-        let maps = kept.mailbox_maps(&accounts, &site.domain).unwrap();
+        let tests = TestAccounts::all(&site.domain).unwrap();
+        let maps = kept
+            .mailbox_maps(&tests.accounts().collect::<Vec<_>>(), &site.domain)
+            .unwrap();
         assert_eq!(maps.value, "static:user/Maildir/");
         let note = "MAILROOM_CATCH_ALL is on: mail for anybody is kept in the mailbox of user@metabuilder.local, and none leaves";
         assert_eq!(kept.note(), note);

@@ -16,9 +16,9 @@ use std::path::Path;
 
 use super::settings::Settings;
 use super::tables::is_caught;
-use crate::accounts::Account;
 use crate::daemon::Basis;
 use crate::layout::{LMTP_SOCKET, POSTFIX_TABLES, QUEUE_DIRECTORY, QUOTA_SOCKET};
+use crate::plan::Entry;
 
 /// The class of restrictions.
 pub(super) const CLASS: &str = "mailroom_quota";
@@ -27,15 +27,15 @@ const REFUSED: &str = "550 5.1.1 User unknown in virtual mailbox table";
 
 /// What Dovecot does for accounts, by their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Delivery {
+pub(super) struct Delivery<'a> {
     /// Those whose mail it delivers, where it does not deliver everybody's.
-    pub(super) delivered: Vec<String>,
+    pub(super) delivered: Vec<&'a str>,
     /// It delivers the mail of all accounts.
     pub(super) delivers_all: bool,
     /// Those whose mailboxes have a limit.
-    pub(super) limited: Vec<String>,
+    pub(super) limited: Vec<&'a str>,
     /// Those that are disabled where somebody else would get their mail.
-    pub(super) refused: Vec<String>,
+    pub(super) refused: Vec<&'a str>,
     /// Somebody may get the mail of all that is nobody's in a domain: whom to refuse is asked from then on, for a command that
     /// disables an account waits for no reload.
     pub(super) may_refuse: bool,
@@ -43,9 +43,9 @@ pub(super) struct Delivery {
     pub(super) asks_of_all: String,
 }
 
-impl Delivery {
+impl<'a> Delivery<'a> {
     /// Where all mail is kept in one mailbox, virtual(8) delivers it.
-    pub(super) fn of(settings: &Settings, basis: &Basis) -> Delivery {
+    pub(super) fn of(settings: &Settings, basis: &Basis<'a>) -> Delivery<'a> {
         let site = basis.site;
         if !site.mailboxes || site.catch_all().is_some() {
             return Delivery::default();
@@ -53,14 +53,14 @@ impl Delivery {
         let accounts = || basis.directory.accounts.iter();
         let limited = accounts().filter(|account| account.limit(site).is_some());
         let delivered = accounts().filter(|account| site.sieve || account.limit(site).is_some());
-        let delivered: Vec<String> = delivered.map(Account::address).collect();
+        let delivered: Vec<&str> = delivered.map(|account| account.address).collect();
         let has_routes = settings.all_set().any(|setting| setting.name == "transport_maps");
         // virtual(8) looks at no name before it makes a path of it, and takes no table of a directory from proxymap(8).
         let delivers_all = basis.directory.external.is_some() || (has_routes && !delivered.is_empty());
         Delivery {
             delivered: if delivers_all { Vec::new() } else { delivered },
             delivers_all,
-            limited: limited.map(Account::address).collect(),
+            limited: limited.map(|account| account.address).collect(),
             may_refuse: basis
                 .directory
                 .aliases
@@ -70,8 +70,8 @@ impl Delivery {
                 .directory
                 .disabled
                 .iter()
+                .copied()
                 .filter(|address| is_caught(basis.directory, address))
-                .cloned()
                 .collect(),
             asks_of_all: if basis.directory.limits_external(site) {
                 question_of_all(settings)
@@ -101,11 +101,10 @@ impl Delivery {
     }
 
     /// `transport_maps`: account and transport.
-    pub(super) fn transports(&self) -> Vec<(String, String)> {
-        self.delivered
-            .iter()
-            .map(|address| (address.clone(), by_dovecot()))
-            .collect()
+    pub(super) fn transports(&self) -> impl Iterator<Item = Entry<'a>> {
+        let by_dovecot = by_dovecot();
+        let transport = move |address: &&'a str| (*address, by_dovecot.clone().into());
+        self.delivered.iter().map(transport)
     }
 
     /// What `smtpd_recipient_restrictions` begins with, where a mailbox may be full or closed.
@@ -124,10 +123,10 @@ impl Delivery {
     }
 
     /// Account and class of restrictions, or the answer (access(5)).
-    pub(super) fn questions(&self) -> Vec<(String, String)> {
-        let limited = self.limited.iter().map(|address| (address.clone(), CLASS.to_owned()));
-        let refused = self.refused.iter().map(|address| (address.clone(), REFUSED.to_owned()));
-        limited.chain(refused).collect()
+    pub(super) fn questions(&self) -> impl Iterator<Item = Entry<'a>> {
+        let limited = self.limited.iter().map(|address| (*address, CLASS.into()));
+        let refused = self.refused.iter().map(|address| (*address, REFUSED.into()));
+        limited.chain(refused)
     }
 }
 
@@ -193,7 +192,7 @@ mod tests {
     fn beside(pairs: &[(&str, &str)]) -> Settings {
         let known = "transport_maps =\nsmtpd_recipient_restrictions =\nsmtpd_restriction_classes =\n";
         let settings = read_with(sources(environment(pairs)), Parameters::parse(known, "inline\n"));
-        let one = || vec!["a@b.test".to_owned()];
+        let one = || vec!["a@b.test"];
         let delivery = Delivery {
             delivered: one(),
             delivers_all: false,

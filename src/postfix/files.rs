@@ -69,7 +69,7 @@ pub(super) fn plan(
         let logins: Vec<(String, String)> = hosts.map(|host| (host.to_owned(), login.clone())).collect();
         plan.secret_table(RELAY_LOGIN.into(), &logins);
     }
-    external::add(&mut plan, basis.directory.external.as_ref(), basis.site);
+    external::add(&mut plan, basis.directory.external, basis.site);
     let delimiters = &basis.site.recipient_delimiter;
     if !delimiters.is_empty() {
         plan.files.push(File::public(
@@ -248,7 +248,7 @@ fn main_cf_text(
 ) -> anyhow::Result<String> {
     let (site, trust, directory) = (basis.site, basis.trust, basis.directory);
     let (certificate, key) = basis.facts.certificate.paths();
-    let external = Tables::of(directory.external.as_ref(), site);
+    let external = Tables::of(directory.external, site);
     let values = MainCf {
         hostname: &site.hostname,
         domain: &site.domain,

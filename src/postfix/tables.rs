@@ -3,6 +3,7 @@
 //! A table that is renamed over is read again by each process between two clients, and by trivial-rewrite(8) within 10 s. One
 //! that is changed in its place is read anew at each look-up: so the tables of a running server are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Seek, Write};
@@ -17,11 +18,11 @@ use super::external;
 
 use crate::accounts::{Account, Alias, Directory, Role};
 use crate::daemon::{AccountFiles, Basis, Work};
-use crate::layout::{MAIL_DIRECTORY, POSTFIX_TABLES};
-use crate::plan::{self, File, TABLE_HEADER};
+use crate::layout::POSTFIX_TABLES;
+use crate::plan::{File, TABLE_HEADER, source, table_of};
 use crate::staging::LIMIT;
-use crate::system::files;
 use crate::system::processes::{Exit, Processes};
+use crate::system::{files, lines};
 
 /// The sources of all of them. `postmap` makes `<path>.lmdb` of each.
 #[derive(Debug)]
@@ -30,19 +31,17 @@ pub(super) struct Tables(Vec<File>);
 impl Tables {
     pub(super) fn of(basis: &Basis, delivery: &Delivery) -> Tables {
         let directory = basis.directory;
-        let table = |name: &str, entries: &[(String, String)]| {
-            File::public(Path::new(POSTFIX_TABLES).join(name), plan::source(entries))
-        };
-        let mut tables = vec![table("sender_login", &sender_logins(directory))];
+        let table = |name: &str, source: String| File::public(Path::new(POSTFIX_TABLES).join(name), source);
+        let mut tables = vec![table("sender_login", sender_logins(directory))];
         if basis.site.mailboxes {
-            tables.push(table("vmailbox", &mailboxes(&basis.site.domain, &directory.accounts)));
-            tables.push(table("virtual", &aliases(directory)));
+            tables.push(table("vmailbox", mailboxes(&basis.site.domain, &directory.accounts)));
+            tables.push(table("virtual", aliases(directory)));
         }
         if !delivery.delivered.is_empty() {
-            tables.push(table("transport", &delivery.transports()));
+            tables.push(table("transport", source(delivery.transports())));
         }
         if delivery.has_questions() {
-            tables.push(table("quota", &delivery.questions()));
+            tables.push(table("quota", source(delivery.questions())));
         }
         Tables(tables)
     }
@@ -72,33 +71,27 @@ const ROWS: usize = 200;
 /// source, and is done again.
 async fn put(source: &File, processes: &Processes) -> anyhow::Result<()> {
     let built = source.path.with_added_extension("lmdb");
-    let text = String::from_utf8_lossy(&source.bytes);
-    let there = fs::read_to_string(&source.path).ok().filter(|_| built.exists());
-    match there {
-        Some(there) if there == text => return Ok(()),
-        Some(there) => {
-            let difference = Difference::between(&there, &text);
-            if difference.rows() > ROWS {
-                return fill_anew(source, processes).await;
-            }
-            let Difference { removed, set } = difference;
-            // It ends with 1 where it finds no key.
-            let table = format!("lmdb:{}", source.path.display());
-            postmap(
-                &["-d", "-", &table],
-                &removed,
-                &[Exit::Code(0), Exit::Code(1)],
-                processes,
-            )
-            .await?;
-            postmap(&["-i", "-r", &table], &set, &[Exit::Code(0)], processes).await?;
-            files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
-        }
-        None => {
-            files::remove(&built)?;
-            return fill_anew(source, processes).await;
-        }
+    let text = str::from_utf8(&source.bytes)?;
+    let there = fs::File::open(&source.path).ok().filter(|_| built.exists());
+    let Some(there) = there else {
+        files::remove(&built)?;
+        return fill_anew(source, processes).await;
+    };
+    let (old, new) = lines::that_differ(&there, text)?;
+    if old.is_empty() && new.is_empty() {
+        return Ok(());
     }
+    let difference = Difference::between(&old, new);
+    if difference.rows() > ROWS {
+        return fill_anew(source, processes).await;
+    }
+    let Difference { removed, set } = difference;
+    let table = format!("lmdb:{}", source.path.display());
+    // It ends with 1 where it finds no key.
+    let codes = [Exit::Code(0), Exit::Code(1)];
+    postmap(&["-d", "-", &table], &removed, &codes, processes).await?;
+    postmap(&["-i", "-r", &table], &set, &[Exit::Code(0)], processes).await?;
+    files::write_volatile(&source.path, &source.bytes, source.owner, source.mode)?;
     // A table that is older than its source is taken for stale: each process that opens it warns.
     files::not_older(&built, &source.path)?;
     Ok(())
@@ -136,7 +129,7 @@ async fn postmap(arguments: &[&str], input: &str, codes: &[Exit], processes: &Pr
     Ok(())
 }
 
-/// The entries of a table's source, as [`plan::source`] writes it.
+/// The entries of a table's source, as [`source`] writes it.
 fn entries(source: &str) -> BTreeMap<&str, &str> {
     let lines = source.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once(' ')).collect()
@@ -168,16 +161,12 @@ impl Difference {
 }
 
 /// virtual_mailbox_maps: the Maildir below virtual_mailbox_base; the slash at the end makes it one (virtual(8)).
-pub(super) fn mailboxes(domain: &str, accounts: &[Account]) -> Vec<(String, String)> {
-    let maildir = |account: &Account| {
-        let home = account.home(domain);
-        let relative = home.strip_prefix(MAIL_DIRECTORY).unwrap_or(&home).display().to_string();
-        format!("{relative}/Maildir/")
-    };
-    accounts
-        .iter()
-        .map(|account| (account.address(), maildir(account)))
-        .collect()
+fn mailboxes(domain: &str, accounts: &[Account]) -> String {
+    let mut text = table_of(accounts.len());
+    for account in accounts {
+        text.extend([account.address, " ", &account.mailbox(domain), "/Maildir/\n"]);
+    }
+    text
 }
 
 /// Whether all that is nobody's in its domain goes somewhere.
@@ -188,28 +177,28 @@ pub(super) fn is_caught(directory: &Directory, address: &str) -> bool {
 
 /// virtual_alias_maps: aliases, and the administrators' roles. `@domain` would take the mail of accounts, too, so that in such a
 /// domain each of them is an alias for itself, and so is one that is disabled, whose mail is refused.
-pub(super) fn aliases(directory: &Directory) -> Vec<(String, String)> {
+fn aliases(directory: &Directory) -> String {
     let aliases = directory.all_aliases();
     let caught: BTreeSet<&str> = aliases
         .iter()
         .filter_map(|alias| alias.address.strip_prefix('@'))
         .collect();
     let named: BTreeSet<&str> = aliases.iter().map(|alias| alias.address.as_str()).collect();
-    let caught = directory
+    let accounts = directory
         .accounts
         .iter()
-        .filter(|account| caught.contains(account.domain.as_str()));
+        .filter(|account| caught.contains(account.domain));
     let disabled = directory
         .disabled
         .iter()
         .filter(|address| is_caught(directory, address));
-    let themselves = caught
-        .map(Account::address)
-        .chain(disabled.cloned())
-        .filter(|address| !named.contains(address.as_str()));
-    let themselves = themselves.map(|address| (address.clone(), address));
-    let entry = |alias: &Alias| (alias.address.clone(), alias.targets.join(", "));
-    aliases.iter().map(entry).chain(themselves).collect()
+    let themselves = accounts.map(|account| account.address).chain(disabled.copied());
+    let themselves = themselves.filter(|address| !named.contains(address));
+    let themselves = themselves.map(|address| (address, address.into()));
+    let entries = aliases
+        .iter()
+        .map(|alias| (alias.address.as_str(), alias.targets.join(", ").into()));
+    source(entries.chain(themselves))
 }
 
 /// The key below which stand those who may send as anybody.
@@ -217,32 +206,34 @@ const ANYBODY: &str = "*";
 
 /// smtpd_sender_login_maps: who owns which sender address. The login is what SASL returns, the full address. An alias belongs to
 /// all accounts that it leads to; that of a whole domain is looked up after all others there.
-pub(super) fn sender_logins(directory: &Directory) -> Vec<(String, String)> {
-    let accounts: BTreeSet<String> = directory.accounts.iter().map(Account::address).collect();
+fn sender_logins(directory: &Directory) -> String {
     let aliases = directory.all_aliases();
     let targets: BTreeMap<&str, &Alias> = aliases.iter().map(|alias| (alias.address.as_str(), alias)).collect();
     let owners = |alias: &Alias| {
         let (mut owners, mut seen) = (BTreeSet::new(), BTreeSet::new());
         let mut open: Vec<&String> = alias.targets.iter().collect();
         while let Some(target) = open.pop() {
-            if accounts.contains(target) {
+            if directory.is_account(target) {
                 owners.insert(target.as_str());
             } else if let Some(next) = targets.get(target.as_str()).filter(|_| seen.insert(target)) {
                 open.extend(&next.targets);
             }
         }
-        owners.into_iter().collect::<Vec<_>>().join(", ")
+        Cow::from(owners.into_iter().collect::<Vec<_>>().join(", "))
     };
-    let of_aliases = aliases.iter().filter(|alias| !accounts.contains(&alias.address));
-    let of_aliases = of_aliases.map(|alias| (alias.address.clone(), owners(alias)));
-    let of_accounts = accounts.iter().map(|address| (address.clone(), address.clone()));
-    let relays = directory.accounts.iter().filter(|account| account.role == Role::Relay);
-    let relays = relays.map(Account::address).collect::<Vec<_>>().join(", ");
-    of_accounts
-        .chain(of_aliases)
-        .chain([(ANYBODY.to_owned(), relays)])
-        .filter(|(_, owners)| !owners.is_empty())
-        .collect()
+    let of_aliases = aliases.iter().filter(|alias| !directory.is_account(&alias.address));
+    let of_aliases = of_aliases.map(|alias| (alias.address.as_str(), owners(alias)));
+    let of_accounts = directory
+        .accounts
+        .iter()
+        .map(|account| (account.address, account.address.into()));
+    let relays = directory
+        .accounts
+        .iter()
+        .filter(|account| account.record.role == Role::Relay);
+    let relays = relays.map(|account| account.address).collect::<Vec<_>>().join(", ");
+    let all = of_accounts.chain(of_aliases).chain([(ANYBODY, relays.into())]);
+    source(all.filter(|(_, owners)| !owners.is_empty()))
 }
 
 /// smtpd_sender_login_maps. Postfix asks for the address, and for its whole domain only where there is no answer. Those who may send

@@ -1,6 +1,6 @@
 //! The last step: puts what was staged in place. What differs is swapped in whole, what is the same is not touched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -75,13 +75,15 @@ pub async fn commit(
             "{HOSTS_FILE}: {error}; health probes will show in the log"
         );
     }
+    let of_accounts = account_files.iter().flat_map(|files| files.trees());
+    let trees = plan.trees.iter().cloned().chain(of_accounts).collect();
     Ok(Provisioned {
         fingerprints: services
             .iter()
             .map(|service| (service.name, fingerprint(service, &plan, &kept.served)))
             .collect(),
         written,
-        trees: without(plan.trees, &left_alone),
+        trees: without(trees, &left_alone),
         services,
     })
 }
@@ -171,10 +173,21 @@ fn name_host(address: &str, name: &str) -> io::Result<()> {
 /// already.
 pub async fn repair(trees: Vec<Tree>) {
     let (beside, first): (Vec<Tree>, Vec<Tree>) = trees.into_iter().partition(|tree| tree.beside);
-    let repair = |trees: Vec<Tree>| spawn_blocking(move || trees.iter().for_each(repair_tree));
+    let repair = |trees: Vec<Tree>| spawn_blocking(move || there(trees).iter().for_each(repair_tree));
     // A panic in there is logged; the services start all the same.
     let _ = repair(first).await;
     repair(beside);
+}
+
+/// Those that there are. Each directory is listed once: of many accounts most may have no mailbox yet.
+fn there(trees: Vec<Tree>) -> Vec<Tree> {
+    let parents: BTreeSet<&Path> = trees.iter().filter_map(|tree| tree.path.parent()).collect();
+    let entries = |parent: &Path| fs::read_dir(parent).into_iter().flatten().flatten();
+    let there: HashSet<PathBuf> = parents
+        .into_iter()
+        .flat_map(|parent| entries(parent).map(|entry| entry.path()))
+        .collect();
+    trees.into_iter().filter(|tree| there.contains(&tree.path)).collect()
 }
 
 fn repair_tree(tree: &Tree) {

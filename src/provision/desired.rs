@@ -6,8 +6,8 @@ use anyhow::bail;
 
 use super::notices::{self, Notices};
 use super::read::Read;
-use crate::accounts::Directory;
 use crate::accounts::known::primary_domain_file;
+use crate::accounts::{Directory, TestAccounts};
 use crate::certificates::Found;
 use crate::daemon::{AccountFiles, Basis, Checker, Part};
 use crate::facts::Facts;
@@ -69,7 +69,8 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
         ..
     } = read;
     let trust = Trust::decide(site, facts);
-    let directory = Directory::of(site, known, external.as_ref()).map_err(anyhow::Error::msg)?;
+    let test_accounts = TestAccounts::beside(known, site).map_err(anyhow::Error::msg)?;
+    let directory = Directory::of(site, known, &test_accounts, external.as_ref());
     let environment = daemon_environment(site);
     let basis = Basis {
         site,

@@ -1,6 +1,8 @@
 //! What the log says at a start: what is configured, who is trusted and why, what would be lost. A reload says what is new
 //! in it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::read::Read;
@@ -91,7 +93,7 @@ fn who_has_mail(directory: &Directory) -> String {
             .to_owned();
     }
     if accounts.iter().all(|account| account.trusted_networks_only) {
-        let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+        let names: Vec<&str> = accounts.iter().map(|account| account.name).collect();
         return format!(
             "Test accounts: {} (their passwords are public; they log in from trusted networks only)",
             names.join(", ")
@@ -101,7 +103,9 @@ fn who_has_mail(directory: &Directory) -> String {
         1 => format!("1 {one}"),
         count => format!("{count} {several}"),
     };
-    let has_administrator = accounts.iter().any(|account| account.role == Role::Administrator);
+    let has_administrator = accounts
+        .iter()
+        .any(|account| account.record.role == Role::Administrator);
     let nobody = if has_administrator {
         ""
     } else {
@@ -115,17 +119,24 @@ fn who_has_mail(directory: &Directory) -> String {
     )
 }
 
+/// Whose mailbox it would be, as [`crate::accounts::Account::mailbox`] calls it.
+fn mailbox(maildir: &Path) -> Cow<'_, str> {
+    let below = maildir.strip_prefix(MAIL_DIRECTORY).unwrap_or(maildir);
+    let home = below.parent().filter(|_| below.ends_with("Maildir"));
+    home.unwrap_or(maildir).to_string_lossy()
+}
+
 /// Mail that was there before, in the layout of another image, and that no account reads. A relay alone leaves all mail.
 fn unread_mail(maildirs: &Maildirs, directory: &Directory, site: &Site) -> Option<String> {
-    if !site.mailboxes || directory.external.is_some() {
+    if !site.mailboxes || directory.external.is_some() || maildirs.paths.is_empty() {
         return None;
     }
-    let read: Vec<PathBuf> = directory
-        .accounts
-        .iter()
-        .map(|account| account.home(&site.domain).join("Maildir"))
-        .collect();
-    let unread: Vec<&PathBuf> = maildirs.paths.iter().filter(|path| !read.contains(path)).collect();
+    let mut unread: BTreeMap<Cow<'_, str>, &PathBuf> =
+        maildirs.paths.iter().map(|path| (mailbox(path), path)).collect();
+    for account in &directory.accounts {
+        unread.remove(&account.mailbox(&site.domain));
+    }
+    let unread: Vec<&PathBuf> = unread.into_values().collect();
     let (first, others) = unread.split_first()?;
     let at_least = if maildirs.more { "at least " } else { "" };
     let others = match others.len() {
@@ -188,18 +199,18 @@ impl Notices {
 mod tests {
     use super::super::read::tests::site;
     use super::*;
-    use crate::accounts::test_accounts;
+    use crate::accounts::TestAccounts;
 
     #[test]
     fn mail_that_no_account_reads() {
         let site = site(&[("POSTFIX_MYDOMAIN", "a.test")]);
-        let accounts = test_accounts(&site.domain).unwrap();
+        let tests = TestAccounts::all(&site.domain).unwrap();
         let said = |paths: &[&str], more: bool| {
             let paths = paths.iter().map(|path| Path::new(MAIL_DIRECTORY).join(path)).collect();
             unread_mail(
                 &Maildirs { paths, more },
                 &Directory {
-                    accounts: accounts.clone(),
+                    accounts: tests.accounts().collect(),
                     ..Directory::default()
                 },
                 &site,

@@ -232,7 +232,11 @@ fn live_accounts_in_the_way(site: &Site, values: &Values, kept: &Kept) -> Vec<Mi
         let origin = entry.map_or(name, |entry| entry.origin.as_str());
         Mistake::new(origin, entry.map_or("", |entry| entry.raw.as_str()), reason)
     };
-    let declared = kept.declared.iter().flat_map(|records| &records.accounts);
+    let declared = kept
+        .declared
+        .as_deref()
+        .into_iter()
+        .flat_map(|records| &records.accounts);
     let left = declared.filter(|(_, record)| record.origin.is_none());
     let advice = "with the settings of before, mailroom account remove takes it away";
     for address in kept.live.accounts.keys().chain(left.map(|(address, _)| address)) {

@@ -11,6 +11,7 @@ pub mod sweep;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,6 +22,7 @@ pub use self::declared_files::DeclaredFiles;
 pub use self::networks::Networks;
 use self::reload::Reload;
 use crate::accounts::change::Change;
+use crate::accounts::records::Records;
 use crate::control::listener::{self, Asked as Question};
 use crate::control::{Answer, Request as Command};
 use crate::daemon::Daemon;
@@ -76,6 +78,8 @@ pub struct Origin {
 pub struct InForce {
     /// What it was decided from, without accounts.
     pub read: Read,
+    /// What is declared, and kept. It may be much, and is not read again for each change.
+    pub declared: Option<Arc<Records>>,
     /// Of all files but those of accounts.
     pub plan: u64,
     /// What each service reads.
@@ -92,6 +96,7 @@ impl InForce {
     /// Before anything is in place.
     pub fn new(read: Read, desired: &Desired) -> InForce {
         InForce {
+            declared: read.kept.declared_then(&read.known),
             read: read.without_accounts(),
             plan: desired.plan.fingerprint(),
             fingerprints: Fingerprints::new(),

@@ -62,7 +62,9 @@ impl Reload {
 
     /// Makes these changes of accounts and reads everything again; returns the outcome of each wish.
     async fn with_changes(&mut self, changes: Vec<Option<Change>>) -> Vec<Answer> {
-        let kept = match spawn_blocking(Kept::read).await.map_err(anyhow::Error::from).flatten() {
+        let declared = self.in_force.declared.clone();
+        let kept = spawn_blocking(move || Kept::read_beside(declared)).await;
+        let kept = match kept.map_err(anyhow::Error::from).flatten() {
             Ok(kept) => kept,
             Err(error) => return vec![Answer::Refused(format!("{error:#}")); changes.len()],
         };
@@ -119,6 +121,7 @@ impl Reload {
         in_force.read.known = kept.known();
         in_force.read.kept = kept;
         let desired = desired(&in_force.read)?;
+        let declared = in_force.read.kept.declared_then(&in_force.read.known);
         let kept = in_force.read.take_accounts();
         if desired.plan.fingerprint() != in_force.plan {
             return self.once(kept).await;
@@ -130,6 +133,7 @@ impl Reload {
             ..desired.notices.clone()
         };
         provision_accounts(desired, &self.origin.processes).await?;
+        self.in_force.declared = declared;
         self.say_what_is_new(notices);
         Ok(None)
     }
@@ -172,6 +176,7 @@ impl Reload {
             }
         }
         self.in_force.certificate_is_users = is_users;
+        self.in_force.declared = read.kept.declared_then(&read.known);
         self.in_force.read = read.without_accounts();
         self.in_force.plan = plan;
         let said = self.reload_changed(services, fingerprints, &written);

@@ -2,6 +2,7 @@
 
 pub mod beneath;
 pub mod files;
+pub mod lines;
 pub mod lock;
 pub mod memory;
 pub mod owners;

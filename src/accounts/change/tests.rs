@@ -144,16 +144,14 @@ fn what_is_declared_is_changed_where_it_is() {
     let site = site(&[]);
     let mut known = Known::default();
     let record = record(true, Some("/run/secrets/accounts:3"));
-    known
-        .declared
+    Arc::make_mut(&mut known.declared)
         .accounts
         .insert("alice@metabuilder.local".to_owned(), record);
     for change in [add("alice"), remove("alice")] {
         let said = change.apply(&mut known, &site).unwrap_err();
         assert!(said.contains("is declared in /run/secrets/accounts:3"), "{said}");
     }
-    known
-        .declared
+    Arc::make_mut(&mut known.declared)
         .accounts
         .values_mut()
         .for_each(|record| record.origin = None);
@@ -211,7 +209,9 @@ fn what_is_kept_can_go_where_its_domain_has_gone() {
     let site = site(&[]);
     let mut known = Known::default();
     let record = record(false, None);
-    known.declared.accounts.insert("x@gone.test".to_owned(), record);
+    Arc::make_mut(&mut known.declared)
+        .accounts
+        .insert("x@gone.test".to_owned(), record);
     remove("x@gone.test").apply(&mut known, &site).unwrap();
     let said = remove("x@gone.test").apply(&mut known, &site).unwrap_err();
     assert!(

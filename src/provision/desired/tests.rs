@@ -33,7 +33,8 @@ fn rendered(pairs: &[(&str, &str)]) -> String {
         let (path, owner) = (directory.path.display(), directory.owner);
         writeln!(text, "{path}/ {}:{} {:o}", owner.user, owner.group, directory.mode).unwrap();
     }
-    for Tree { path, owner, .. } in &plan.trees {
+    let of_accounts: Vec<Tree> = desired.account_files.iter().flat_map(|files| files.trees()).collect();
+    for Tree { path, owner, .. } in plan.trees.iter().chain(&of_accounts) {
         writeln!(text, "{}/** {}:{}", path.display(), owner.user, owner.group).unwrap();
     }
     let of_accounts = desired.account_files.iter().flat_map(|files| files.files());
