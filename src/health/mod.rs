@@ -170,27 +170,23 @@ pub fn check() -> Result<State, String> {
     Ok(State::Started(ask(&list)))
 }
 
-/// A pause before a probe is asked again.
+/// A pause before a probe is asked again, and how long it is asked again.
 const MOMENT: Duration = Duration::from_millis(100);
+const MOMENTS: Duration = Duration::from_millis(500);
 
-/// A daemon that reads its configuration again may cut a connection, or close a socket for a moment: it is asked once more.
+/// A daemon that reads its configuration again may cut a connection, close a socket for a moment, or greet with an excuse, as
+/// Dovecot does while its auth process changes: whoever comes a moment later is served. Silence is none of these.
 fn answers(probe: &Probe) -> io::Result<()> {
     let is_momentary = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::NotFound
-                | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::BrokenPipe
-        )
+        !probes::is_busy(error) && !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
     };
-    match probe.ask() {
-        Err(error) if is_momentary(&error) => {
-            std::thread::sleep(MOMENT);
-            probe.ask()
+    let begun = Instant::now();
+    loop {
+        let answer = probe.ask();
+        if begun.elapsed() >= MOMENTS || !answer.as_ref().is_err_and(is_momentary) {
+            return answer;
         }
-        answer => answer,
+        std::thread::sleep(MOMENT);
     }
 }
 
