@@ -5,6 +5,9 @@ use nix::unistd::Pid;
 use crate::supervise::members;
 use crate::system::proc;
 
+/// The program that says where mail goes.
+const TRIVIAL_REWRITE: &str = "trivial-rewrite";
+
 /// The program that greets, as proc_pid_comm(5) names it.
 const SMTPD: &str = "smtpd";
 
@@ -16,4 +19,9 @@ pub(super) fn waiting(master: Pid) -> Vec<Pid> {
     let mut all = members::named(master, SMTPD);
     all.retain(|pid| lockers.contains(&pid.as_raw()));
     all
+}
+
+/// Besides those, the ones that know of domains and transports.
+pub(super) fn replaced(master: Pid) -> Vec<Pid> {
+    [waiting(master), members::named(master, TRIVIAL_REWRITE)].concat()
 }

@@ -69,6 +69,7 @@ pub(super) fn service(
             .collect(),
         reload_guard: Some(ReloadGuard {
             waiting: Rc::new(reload_guard::waiting),
+            replaced: Rc::new(reload_guard::replaced),
             probes: named.iter().map(|named| named.probe.clone()).collect(),
         }),
         drain: Some(Drain {

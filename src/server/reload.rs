@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::{InForce, Origin, Wish, configure_logs};
@@ -23,6 +25,9 @@ use crate::system::panics;
 
 /// What a reload says that has found everything as it was.
 const NOTHING: &str = "Reloaded: nothing has changed";
+
+/// Longest that a reload is waited for: who waits for its outcome is told then.
+const IN_FORCE: Duration = Duration::from_secs(2);
 
 /// Does reloads, one at a time.
 pub(super) struct Reload {
@@ -179,7 +184,7 @@ impl Reload {
         self.in_force.declared = read.kept.declared_then(&read.known);
         self.in_force.read = read.without_accounts();
         self.in_force.plan = plan;
-        let said = self.reload_changed(services, fingerprints, &written);
+        let said = self.reload_changed(services, fingerprints, &written).await;
         Ok(match (said, mount) {
             (said, None) => said,
             (said, Some(mount)) => Some(format!("{} ({mount})", said.unwrap_or_else(|| NOTHING.to_owned()))),
@@ -195,8 +200,8 @@ impl Reload {
     }
 
     /// Reloads the services of which something has changed, or had been edited and was written anew; returns what the log
-    /// says.
-    fn reload_changed(
+    /// says, once new clients meet what is new.
+    async fn reload_changed(
         &mut self,
         services: Vec<Service>,
         fingerprints: Fingerprints,
@@ -215,9 +220,14 @@ impl Reload {
         let mut names: Vec<&'static str> = changed.iter().map(|service| service.name).collect();
         names.sort_unstable();
         self.in_force.fingerprints = fingerprints;
+        let (under_way, mut over) = mpsc::channel(1);
         for service in changed {
-            let _ = self.requests.send(Request::Reload(Box::new(service)));
+            let _ = self
+                .requests
+                .send(Request::Reload(Box::new(service), under_way.clone()));
         }
+        drop(under_way);
+        let _ = timeout(IN_FORCE, over.recv()).await;
         let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
         match &*names {
             _ if !is_new && !written.is_empty() => Some(format!(

@@ -36,11 +36,12 @@ mod start;
 pub mod status;
 mod supervisor;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
 use self::order::in_start_order;
@@ -53,13 +54,16 @@ use crate::system::processes::Processes;
 /// Between two looks at something that gives no notice.
 const POLL: Duration = Duration::from_millis(10);
 
+/// Closed once a reload is in force, as far as new clients go, or has come to nothing.
+pub type UnderWay = mpsc::Sender<Infallible>;
+
 /// What is asked of a running supervisor.
 #[derive(Debug, Clone)]
 pub enum Request {
     /// End everything; asked again: hurry.
     Stop,
     /// What the service of this name reads has changed, and so may its description: this is it from here on.
-    Reload(Box<Service>),
+    Reload(Box<Service>, UnderWay),
     /// A user reloads the service of this name: its main process gets SIGHUP in a moment.
     ReloadBegins(&'static str),
     /// The main process of the service of this name has got SIGHUP.

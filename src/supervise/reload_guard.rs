@@ -29,16 +29,16 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks whether others are greeted.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Processes that waited for a client when a reload came, which is to end them.
+/// Processes that were there when a reload came, which is to end them.
 #[derive(Default)]
-pub(super) struct Waiting(BTreeMap<Pid, PidFd>);
+pub(super) struct Processes(BTreeMap<Pid, PidFd>);
 
 /// Looks for waiting processes again and again, until the reload has come.
-pub(super) async fn collect(guard: &ReloadGuard, main: Pid, reloaded: oneshot::Receiver<()>) -> Waiting {
-    let mut waiting = Waiting::default();
+pub(super) async fn collect(guard: &ReloadGuard, main: Pid, reloaded: oneshot::Receiver<()>) -> Processes {
+    let mut waiting = Processes::default();
     let look = async {
         loop {
-            waiting.look(guard, main);
+            waiting.add((guard.waiting)(main));
             sleep(POLL).await;
         }
     };
@@ -49,16 +49,26 @@ pub(super) async fn collect(guard: &ReloadGuard, main: Pid, reloaded: oneshot::R
     waiting
 }
 
-impl Waiting {
-    /// Adds those that wait now.
-    pub(super) fn look(&mut self, guard: &ReloadGuard, main: Pid) {
-        for pid in (guard.waiting)(main) {
+impl Processes {
+    /// Adds these.
+    pub(super) fn add(&mut self, pids: Vec<Pid>) {
+        for pid in pids {
             if !self.0.contains_key(&pid)
                 && let Ok(pidfd) = PidFd::open(pid)
             {
                 self.0.insert(pid, pidfd);
             }
         }
+    }
+
+    /// Waits until they have ended, [`GRACE`] at most: one may have a client.
+    pub(super) async fn have_ended(&self) {
+        let ended = async {
+            while self.0.keys().any(|pid| is_there(*pid)) {
+                sleep(POLL).await;
+            }
+        };
+        let _ = timeout(GRACE, ended).await;
     }
 
     /// After a reload: as long as one of them serves a client, others must be greeted. Where they are not, that client
@@ -114,6 +124,7 @@ mod tests {
                     _ => vec![Pid::parent(), Pid::from_raw(i32::MAX)],
                 }
             }),
+            replaced: Rc::new(|_| Vec::new()),
             probes: Vec::new(),
         };
         let (reloaded, when) = oneshot::channel();
@@ -127,6 +138,6 @@ mod tests {
         assert!(looks.get() > 1);
         assert_eq!(waiting.0.len(), 2);
         assert!(waiting.0.contains_key(&Pid::this()) && waiting.0.contains_key(&Pid::parent()));
-        run(Waiting::default().look_after("x", &[]));
+        run(Processes::default().look_after("x", &[]));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::policy::Id;
 use super::reload::{Do, LINGER, LONGEST, Step};
-use super::reload_guard::{self, Waiting};
+use super::reload_guard::{self, Processes};
 use super::service::{Readiness, Service};
 use super::slots::What;
 use super::supervisor::Supervisor;
@@ -19,13 +19,17 @@ use super::supervisor::Supervisor;
 impl Supervisor {
     /// Has a service read its configuration again.
     pub(super) fn reload(&mut self, id: Id) {
-        let notifies = matches!(self.services[id].ready, Readiness::Notify(_));
-        if notifies || !self.dependents(id).is_empty() {
+        if self.in_order(id) {
             self.reload_step(id, Step::Wanted);
         } else {
             // It says nothing, and no other service waits for it: there is nothing to keep in order.
             self.hang_up(id);
         }
+    }
+
+    /// Whether a reload of it is kept in order: it says when it serves again, or others wait for it.
+    fn in_order(&self, id: Id) -> bool {
+        matches!(self.services[id].ready, Readiness::Notify(_)) || !self.dependents(id).is_empty()
     }
 
     /// Carries out what a reload needs next.
@@ -40,7 +44,10 @@ impl Supervisor {
                 Do::HangUp => self.hang_up(id),
                 Do::AwaitLimit => self.await_limit(id, LONGEST),
                 Do::AwaitLinger => self.await_limit(id, LINGER),
-                Do::Release => self.slots[id].holds.clear(),
+                Do::Release => {
+                    self.slots[id].holds.clear();
+                    self.slots[id].under_way.clear();
+                }
             }
         }
     }
@@ -60,14 +67,25 @@ impl Supervisor {
         (0..self.services.len()).filter(depends).collect()
     }
 
-    fn hang_up(&self, id: Id) {
-        let (service, slot) = (Rc::clone(&self.services[id]), &self.slots[id]);
-        let mut waiting = Waiting::default();
+    fn hang_up(&mut self, id: Id) {
+        let service = Rc::clone(&self.services[id]);
+        let under_way = if self.in_order(id) {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.slots[id].under_way)
+        };
+        let slot = &self.slots[id];
+        let (mut waiting, mut replaced) = (Processes::default(), Processes::default());
         if let (Some(guard), Some(main)) = (&service.reload_guard, slot.main) {
-            waiting.look(guard, main);
+            waiting.add((guard.waiting)(main));
+            replaced.add((guard.replaced)(main));
         }
         slot.signal(Signal::SIGHUP);
-        spawn_local(look_after(service, waiting));
+        spawn_local(async move {
+            replaced.have_ended().await;
+            drop(under_way);
+            look_after(service, waiting).await;
+        });
     }
 
     /// A user begins a reload: what waits for a client between now and the main process's SIGHUP is what the reload
@@ -97,7 +115,7 @@ impl Supervisor {
     }
 }
 
-async fn look_after(service: Rc<Service>, waiting: Waiting) {
+async fn look_after(service: Rc<Service>, waiting: Processes) {
     if let Some(guard) = &service.reload_guard {
         waiting.look_after(service.name, &guard.probes).await;
     }

@@ -98,6 +98,8 @@ pub enum Readiness {
 pub struct ReloadGuard {
     /// The processes, among those that the main process has started, that wait for a client now: a reload ends them.
     pub waiting: Rc<dyn Fn(Pid) -> Vec<Pid>>,
+    /// Those that a reload replaces: a new client meets the new configuration once they are gone.
+    pub replaced: Rc<dyn Fn(Pid) -> Vec<Pid>>,
     /// Where others must be greeted after a reload.
     pub probes: Vec<Probe>,
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::UnderWay;
 use super::hold::Hold;
 use super::policy::{Ended, Id};
 use super::reload::Reload;
@@ -38,6 +39,8 @@ pub(super) struct Slot {
 
     /// Its reload under way.
     pub(super) reload: Reload,
+    /// Held until that is in force.
+    pub(super) under_way: Vec<UnderWay>,
     /// The services that are held for that.
     pub(super) holds: Vec<Rc<Hold>>,
     /// It is held itself, as long as another's reload has it so.

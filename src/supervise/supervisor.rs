@@ -66,6 +66,12 @@ impl Supervisor {
     pub(super) fn advance(&mut self, event: Event) -> Option<u8> {
         let (state, actions) = step(self.state.clone(), event, self.begun.elapsed());
         self.state = state;
+        // A service that is down reads its configuration when it starts.
+        if let Event::Reload(id) = event
+            && !actions.contains(&Action::Reload(id))
+        {
+            self.slots[id].under_way.clear();
+        }
         let code = actions.into_iter().find_map(|action| self.act(action));
         let words = |id: Id| {
             let Service { name, essential, .. } = *self.services[id];
@@ -98,9 +104,10 @@ impl Supervisor {
     pub(super) fn event_of(&mut self, request: Request) -> Option<Event> {
         match request {
             Request::Stop => Some(Event::Stop),
-            Request::Reload(service) => {
+            Request::Reload(service, under_way) => {
                 let id = self.id_of(service.name)?;
                 self.services[id] = Rc::new(*service);
+                self.slots[id].under_way.push(under_way);
                 Some(Event::Reload(id))
             }
             Request::ReloadBegins(name) => {

@@ -103,6 +103,36 @@ def test_aliases_and_domains(live, client):
     assert "d.test" not in live.exec("mailroom", "domain", "list").stdout
 
 
+# Another client that waits keeps a process of Postfix's that knows the old domains.
+RCPT = """
+import smtplib, sys
+with smtplib.SMTP("domained", 25) as idle:
+    for line in sys.stdin:
+        with smtplib.SMTP("domained", 25) as smtp:
+            smtp.helo(); smtp.mail("a@example.org"); print(*smtp.rcpt(line.strip()), flush=True)
+"""
+
+
+def test_a_domain_is_in_force_when_the_command_returns(lab, client):
+    """Postfix reads its domains at a reload: 250 is for a relay's recipient, 550 for a name without account."""
+    server = lab.server(alias="domained")
+    asked = subprocess.Popen(["docker", "exec", "-i", client.id, "python3", "-c", RCPT], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def answer(domain):
+        asked.stdin.write(f"nobody@{domain}\n")
+        asked.stdin.flush()
+        return asked.stdout.readline()
+
+    for number in range(10):
+        domain = f"domain{number}.test"
+        server.exec("mailroom", "domain", "add", domain)
+        assert answer(domain).startswith("550 b'5.1.1"), number
+        server.exec("mailroom", "domain", "remove", domain)
+        assert answer(domain).startswith("250 "), number
+    asked.communicate(timeout=10)
+
+
 IDLE = """
 import imaplib, ssl, sys
 imap = imaplib.IMAP4_SSL("live", ssl_context=ssl._create_unverified_context())
