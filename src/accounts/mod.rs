@@ -145,8 +145,10 @@ pub struct Alias {
 pub struct Directory<'a> {
     /// Domains that have mailboxes, the primary one first.
     pub domains: Vec<&'a str>,
-    /// Accounts, by address.
+    /// Accounts: those that are declared, by address, then those that were added live.
     pub accounts: Vec<Account<'a>>,
+    /// How many of them are declared.
+    pub declared: usize,
     /// Addresses that are an account's, which is disabled or no longer declared: nobody else gets their mail.
     pub disabled: BTreeSet<&'a str>,
     /// Aliases; those of roles come beside them.
@@ -166,27 +168,20 @@ impl<'a> Directory<'a> {
         let Known { declared, live } = known;
         let domains: BTreeSet<&str> = site.domains().collect();
         let is_served = |account: &Account| domains.contains(account.domain);
-        let of_live = live.accounts.iter().filter(|(address, _)| !known.is_shadowed(address));
-        let all = declared
-            .accounts
-            .iter()
-            .chain(of_live)
-            .map(Account::of)
-            .filter(is_served);
-        let (mut accounts, mut disabled) = (Vec::with_capacity(declared.accounts.len()), Vec::new());
-        for account in all {
-            if account.record.enabled {
-                accounts.push(account);
-            } else {
-                disabled.push(account.address);
-            }
-        }
+        let of_live = || live.accounts.iter().filter(|(address, _)| !known.is_shadowed(address));
+        let is_enabled = |account: &Account| account.record.enabled && is_served(account);
+        let mut accounts = Vec::with_capacity(declared.accounts.len());
+        accounts.extend(declared.accounts.iter().map(Account::of).filter(is_enabled));
+        let of_declared = accounts.len();
+        accounts.extend(of_live().map(Account::of).filter(is_enabled));
         accounts.extend(test_accounts.accounts());
-        accounts.sort_by_key(|account| account.address);
+        let all = declared.accounts.iter().chain(of_live());
+        let disabled = all.filter(|(_, record)| !record.enabled).map(Account::of);
+        let disabled = disabled.filter(is_served).map(|account| account.address);
         // One that is no longer declared may have been added live since.
         let is_added = |address: &str| live.accounts.get(address).is_some_and(|record| record.enabled);
         let is_disabled = |address: &&str| known.is_shadowed(address) || !is_added(address);
-        let disabled: BTreeSet<&str> = disabled.into_iter().filter(is_disabled).collect();
+        let disabled: BTreeSet<&str> = disabled.filter(is_disabled).collect();
         // An alias goes on without a target that is gone, unless that is its only one.
         let without_disabled = |alias: Alias| {
             let is_left = |target: &&String| !disabled.contains(target.as_str());
@@ -201,6 +196,7 @@ impl<'a> Directory<'a> {
         Directory {
             domains: site.domains().collect(),
             accounts,
+            declared: of_declared,
             aliases: aliases.filter(is_served).map(without_disabled).collect(),
             disabled,
             external,
@@ -209,8 +205,13 @@ impl<'a> Directory<'a> {
 
     /// Whether an address is that of an account.
     pub fn is_account(&self, address: &str) -> bool {
-        let found = self.accounts.binary_search_by_key(&address, |account| account.address);
-        found.is_ok()
+        let (declared, live) = self.accounts.split_at(self.declared);
+        let is_among = |accounts: &[Account]| {
+            accounts
+                .binary_search_by_key(&address, |account| account.address)
+                .is_ok()
+        };
+        is_among(declared) || is_among(live)
     }
 
     /// Whether there may be a limit for anybody.
