@@ -12,6 +12,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use nix::sys::socket::{
@@ -27,6 +28,10 @@ use crate::system::proc;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A greeting is one line; more than this is not a greeting.
 const LONGEST_GREETING: u64 = 1024;
+/// Dovecot greets with what logins may look like, a line for each.
+const LONGEST_TALK: u64 = 16 << 10;
+/// What a [`Probe::Login`] calls its protocol, for which Dovecot may have settings.
+pub const HEALTH: &str = "health";
 
 /// One question, and the answer that says that a service serves. Each blocks for some seconds at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +59,16 @@ pub enum Probe {
         /// Where it is.
         path: PathBuf,
     },
-    /// A user that Dovecot looks up where accounts are kept elsewhere (Dovecot docs, "Authentication Protocol", `USER`). Whether
-    /// there is such a user does not matter. Without an answer logins and mail wait, and are served later.
-    Lookup {
+    /// A login of a user whom nobody knows, so that Dovecot asks wherever accounts are kept (Dovecot docs, "Authentication Protocol").
+    /// A refusal is an answer. Without one logins and mail wait, and are served later.
+    ///
+    /// It is no look-up of a user (`USER`): where a client of those leaves before it has its answer, the auth process crashes
+    /// (Dovecot 2.4.1). Whoever logs in may leave at any time.
+    Login {
         /// Dovecot's socket.
         path: PathBuf,
-        /// Who is looked up.
-        user: String,
+        /// Who logs in: the response of PLAIN (RFC 4616), in base64.
+        response: String,
     },
     /// A main process and its children, of which none may be stopped (SIGSTOP).
     Processes {
@@ -105,7 +113,7 @@ impl Probe {
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
             Probe::Farewell { path } => closes(path),
-            Probe::Lookup { path, user } => looks_up(path, user),
+            Probe::Login { path, response } => logs_in(path, response),
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }
@@ -118,7 +126,7 @@ impl fmt::Display for Probe {
             Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
                 write!(f, "port {}", address.port())
             }
-            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Lookup { path, .. } => {
+            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Login { path, .. } => {
                 write!(f, "{}", path.display())
             }
             Probe::Processes { process, .. } => write!(f, "the processes of {process}"),
@@ -201,19 +209,23 @@ fn accepts(path: &Path, greeting: Option<&str>) -> io::Result<()> {
     })
 }
 
-fn looks_up(path: &Path, user: &str) -> io::Result<()> {
+fn logs_in(path: &Path, response: &str) -> io::Result<()> {
     let socket = socket_with_patience(AddressFamily::Unix)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     let mut stream = UnixStream::from(socket);
-    stream.write_all(format!("VERSION\t1\t2\nUSER\t1\t{user}\tservice=health\n").as_bytes())?;
-    for line in BufReader::new(stream.take(LONGEST_GREETING)).lines() {
-        match line?.split('\t').next() {
-            Some("USER" | "NOTFOUND") => return Ok(()),
-            Some("FAIL") => {
+    let id = process::id();
+    let request = format!("VERSION\t1\t2\nCPID\t{id}\nAUTH\t1\tPLAIN\tservice={HEALTH}\tsecured\tresp={response}\n");
+    stream.write_all(request.as_bytes())?;
+    for line in BufReader::new(stream.take(LONGEST_TALK)).lines() {
+        let line = line?;
+        let mut words = line.split('\t');
+        match words.next() {
+            Some("FAIL") if words.any(|word| word == "code=temp_fail") => {
                 return Err(io::Error::other(
                     "does not answer: logins fail for a while, and mail waits",
                 ));
             }
+            Some("OK" | "FAIL") => return Ok(()),
             _ => {}
         }
     }
@@ -352,6 +364,36 @@ mod tests {
             }
         });
         assert!(probe.ask().is_ok());
+    }
+
+    #[test]
+    fn a_refused_login_is_an_answer_and_a_temporary_failure_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth");
+        let probe = Probe::Login {
+            path: path.clone(),
+            response: "AGEAYg==".to_owned(),
+        };
+        let listener = UnixListener::bind(&path).unwrap();
+        let answers = ["FAIL\t1\tuser=a\n", "FAIL\t1\tuser=a\tcode=temp_fail\n", ""];
+        let server = std::thread::spawn(move || {
+            for answer in answers {
+                let mut stream = listener.accept().unwrap().0;
+                stream
+                    .write_all(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n")
+                    .unwrap();
+                let asked = BufReader::new(&stream).lines().map(Result::unwrap).nth(2).unwrap();
+                assert_eq!(asked, "AUTH\t1\tPLAIN\tservice=health\tsecured\tresp=AGEAYg==");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        assert!(probe.ask().is_ok());
+        assert_eq!(
+            trouble(&probe),
+            "does not answer: logins fail for a while, and mail waits"
+        );
+        assert_eq!(trouble(&probe), "closed without a greeting");
+        server.join().unwrap();
     }
 
     #[test]

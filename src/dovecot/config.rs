@@ -18,6 +18,7 @@ use crate::layout::{
     USERS_FILE, VMAIL_UID,
 };
 use crate::plan::TABLE_HEADER;
+use crate::probes::HEALTH;
 use crate::settings::{DropIn, Values};
 use crate::site::{MAILBOXES, Protocols};
 use crate::templates;
@@ -59,6 +60,8 @@ struct Config<'a> {
     /// `yes` or `no`.
     protocols: &'a str,
     directory: external::Lines,
+    /// The protocol of the health check's logins.
+    health: &'a str,
 }
 
 /// In MiB: what the most expensive hash takes, and room for a hundred thousand accounts.
@@ -101,6 +104,7 @@ impl Config<'_> {
             submission: "",
             protocols: "yes",
             directory: external::Lines::default(),
+            health: HEALTH,
         }
     }
 

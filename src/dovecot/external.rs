@@ -35,6 +35,9 @@ pub(super) fn place(external: &External) -> String {
     format!("{TABLE_HEADER}{settings}")
 }
 
+/// The variable that tells auth workers the driver of the database; the auth process has none.
+const WORKER_DRIVER: &str = "SQL_DRIVER";
+
 /// Lines of dovecot.conf.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Lines {
@@ -44,6 +47,8 @@ pub(super) struct Lines {
     pub(super) passdbs: Vec<String>,
     /// Who has a mailbox, and where.
     pub(super) userdbs: Vec<String>,
+    /// What auth workers have in their environment.
+    pub(super) worker_environment: Option<String>,
 }
 
 impl Lines {
@@ -84,6 +89,10 @@ impl Lines {
             place: Some(place_file()),
             passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
             userdbs: lines(&userdb),
+            worker_environment: match external {
+                External::Sql(sql) => Some(format!("{WORKER_DRIVER}={}", sql.dialect.name())),
+                External::Ldap(_) => None,
+            },
         }
     }
 }
@@ -118,7 +127,10 @@ fn sql_place(sql: &Sql) -> String {
     };
     let place = match sql.dialect {
         Dialect::Sqlite => format!("sqlite_path = {}\nsqlite_readonly = yes\n", quoted(&url.path)),
-        Dialect::Mysql => format!("mysql {host} {{\n{}{port}}}\n", login("dbname")),
+        Dialect::Mysql => {
+            let login = login("dbname");
+            format!("mysql {host} {{\n{login}{port}    connect_timeout = 2 secs\n    read_timeout = 5 secs\n}}\n")
+        }
         Dialect::Pgsql => {
             let mode = url
                 .option("sslmode")
@@ -129,7 +141,15 @@ fn sql_place(sql: &Sql) -> String {
             )
         }
     };
-    format!("sql_driver = {}\n{place}", sql.dialect.name())
+    let driver = match sql.dialect {
+        Dialect::Sqlite => sql.dialect.name().to_owned(),
+        // The auth process asks nothing itself, but connects when it starts: with the host's name not resolved or the host silent
+        // it hangs or crashes (Dovecot 2.4.1), and nobody can log in.
+        Dialect::Mysql | Dialect::Pgsql => {
+            format!("%{{env:{WORKER_DRIVER} | default('sqlite')}}\nsqlite_path = :memory:")
+        }
+    };
+    format!("sql_driver = {driver}\n{place}")
 }
 
 fn of_sql(sql: &Sql) -> (String, String) {
@@ -140,7 +160,7 @@ fn of_sql(sql: &Sql) -> (String, String) {
          FROM ({password}) AS found\n  use_worker = yes\n  result_success = return-fail\n  result_internalfail = return\n}}\n"
     );
     let userdb = format!(
-        "userdb directory {{\n  driver = sql\n  userdb_sql_query = {mailbox}\n  userdb_sql_iterate_query = {}\n",
+        "userdb directory {{\n  driver = sql\n  use_worker = yes\n  userdb_sql_query = {mailbox}\n  userdb_sql_iterate_query = {}\n",
         query(&sql.queries.iterate)
     );
     (passdbs, userdb)

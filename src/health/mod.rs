@@ -31,7 +31,7 @@ impl Named {
         match &self.probe {
             Probe::Greeting(greeting) => Some(greeting.address.port()),
             Probe::Http { address, .. } => Some(address.port()),
-            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Lookup { .. } | Probe::Processes { .. } => None,
+            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Login { .. } | Probe::Processes { .. } => None,
         }
     }
 

@@ -128,6 +128,10 @@ pub(super) fn add(plan: &mut Plan, external: Option<&External>, site: &Site) {
             mode: 0o640,
         });
     }
+    if matches!(external, External::Sql(sql) if sql.dialect == Dialect::Mysql) {
+        let text = format!("{TABLE_HEADER}{CLIENT_OPTIONS}");
+        plan.files.push(File::public(client_options(), text));
+    }
     let domains: Vec<String> = site.mailbox_domains().map(escape_pattern).collect();
     let names = ADMINISTRATOR_ALIASES.join("|");
     for (name, rule) in [
@@ -142,7 +146,10 @@ pub(super) fn add(plan: &mut Plan, external: Option<&External>, site: &Site) {
 fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
     let place = match sql.dialect {
         Dialect::Sqlite => format!("dbpath = {}\n", sql.url.path),
-        Dialect::Mysql => with_login(sql, &format!("inet:{}", sql.url.authority())),
+        Dialect::Mysql => {
+            let place = with_login(sql, &format!("inet:{}", sql.url.authority()));
+            format!("{place}option_file = {}\n", client_options().display())
+        }
         Dialect::Pgsql => with_login(sql, &postgres_uri(sql)),
     };
     let queries = &sql.queries;
@@ -159,8 +166,17 @@ fn of_sql(sql: &Sql) -> Vec<(&'static str, String)> {
     .into()
 }
 
-/// Seconds until a database that did not answer is asked again: all mail waits meanwhile. (Postfix's default is a minute.)
-const RETRY: u32 = 2;
+/// Seconds until a database that did not answer is asked again. (Postfix's default is a minute.) All mail waits meanwhile; with
+/// fewer, proxymap(8) would do little else than wait for the database, and keep clients waiting who ask about others.
+const RETRY: u32 = 10;
+
+/// Seconds that `MySQL`'s client has for a connection; that of `PostgreSQL` has them by `PGCONNECT_TIMEOUT` in main.cf.
+const CLIENT_OPTIONS: &str = "[client]\nconnect-timeout = 2\n";
+
+/// The file of these options (my.cnf).
+fn client_options() -> PathBuf {
+    directory().join("my.cnf")
+}
 
 fn with_login(sql: &Sql, hosts: &str) -> String {
     let Sql { url, .. } = sql;
@@ -209,7 +225,7 @@ fn of_ldap(ldap: &Ldap) -> Vec<(&'static str, String)> {
         ""
     };
     let place = format!(
-        "server_host = {}://{}\nsearch_base = {}\nversion = 3\ntimeout = 10\n{bind}{start_tls}",
+        "server_host = {}://{}\nsearch_base = {}\nversion = 3\ntimeout = 5\n{bind}{start_tls}",
         url.scheme,
         url.authority(),
         url.path
