@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod account;
+pub mod auth_worker;
 pub mod check;
 mod decide;
 mod directory;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
-use crate::layout::{MAIL_DIRECTORY, RUN_DIRECTORY, VMAIL_UID};
+use crate::layout::{MAIL_DIRECTORY, PROGRAM, RUN_DIRECTORY, VMAIL_UID};
 use crate::plan::TABLE_HEADER;
 use crate::site::Site;
 
@@ -47,8 +47,8 @@ pub(super) struct Lines {
     pub(super) passdbs: Vec<String>,
     /// Who has a mailbox, and where.
     pub(super) userdbs: Vec<String>,
-    /// What auth workers have in their environment.
-    pub(super) worker_environment: Option<String>,
+    /// What becomes an auth worker, in the place of Dovecot's own program.
+    pub(super) worker: Option<String>,
 }
 
 impl Lines {
@@ -89,12 +89,23 @@ impl Lines {
             place: Some(place_file()),
             passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
             userdbs: lines(&userdb),
-            worker_environment: match external {
-                External::Sql(sql) => Some(format!("{WORKER_DRIVER}={}", sql.dialect.name())),
+            worker: match external {
+                External::Sql(sql) => worker(sql),
                 External::Ldap(_) => None,
             },
         }
     }
+}
+
+/// The command that becomes an auth worker once it has found the database's host there.
+fn worker(sql: &Sql) -> Option<String> {
+    let default_port = match sql.dialect {
+        Dialect::Pgsql => 5432,
+        Dialect::Mysql => 3306,
+        Dialect::Sqlite => return None,
+    };
+    let (host, port, driver) = (&sql.url.host, sql.url.port.unwrap_or(default_port), sql.dialect.name());
+    Some(format!("{PROGRAM} auth-worker {host} {port} {WORKER_DRIVER}={driver}"))
 }
 
 /// How much an account may store: as its row says, or as all may. Nothing where there is no limit.
@@ -144,7 +155,7 @@ fn sql_place(sql: &Sql) -> String {
     let driver = match sql.dialect {
         Dialect::Sqlite => sql.dialect.name().to_owned(),
         // The auth process asks nothing itself, but connects when it starts: with the host's name not resolved or the host silent
-        // it hangs or crashes (Dovecot 2.4.1), and nobody can log in.
+        // it is killed or crashes (Dovecot 2.4.1), and nobody can log in. So are workers (mailroom auth-worker).
         Dialect::Mysql | Dialect::Pgsql => {
             format!("%{{env:{WORKER_DRIVER} | default('sqlite')}}\nsqlite_path = :memory:")
         }

@@ -19,7 +19,7 @@ INSERT INTO aliases VALUES ('info@b.test', 'bob@b.test'), ('@b.test', 'ann@metab
 """
 
 CLIENT = """
-import imaplib, poplib, smtplib, ssl, sys
+import imaplib, poplib, smtplib, ssl, sys, time
 from concurrent.futures import ThreadPoolExecutor
 context = ssl._create_unverified_context()
 def imap(user, password):
@@ -38,6 +38,8 @@ def send(user, password, sender, to):
         return list(error.recipients.values())[0][0]
     except smtplib.SMTPResponseException as error:
         return error.smtp_code
+def seconds(user, password):
+    begun = time.monotonic(); said = imap(user, password); return round(time.monotonic() - begun, 1) if said == "" else said
 def deliver(to, size=1):
     with smtplib.SMTP("HOST", 25, timeout=40) as s:
         s.helo("c.test"); s.mail("x@c.test"); code = s.rcpt(to)[0]
@@ -52,9 +54,9 @@ def ask(client, host, *expressions):
     return client.python(CLIENT.replace("HOST", host) + script).stdout.splitlines()
 
 
-def postgres(lab):
+def postgres(lab, alias="database"):
     """A server that runs, with our tables and rows."""
-    database = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--network-alias", "database", "--init"])
+    database = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--network-alias", alias, "--init"])
     database.sh("""
         cd /etc/postgresql/*/main && printf "listen_addresses = '*'\nfsync = off\n" >>postgresql.conf
         echo 'host all all all scram-sha-256' >>pg_hba.conf""")
@@ -222,21 +224,24 @@ def hostile(server, client):
     assert server.sh("ls -d /var/Maildir /var/x /var/mail/Maildir /var/mail/a", check=False).stdout == ""
 
 
-def test_a_mariadb_database(lab, client, sink):
+def mariadb(lab, alias="mariadb"):
+    """The same with MariaDB."""
     database = lab.run(CLIENT_IMAGE, "-c", """
         install -d -o mysql /run/mysqld && exec mariadbd --user=mysql --bind-address=0.0.0.0""",
-        options=["--network-alias", "mariadb", "--entrypoint", "bash", "--init"])
+        options=["--network-alias", alias, "--entrypoint", "bash", "--init"])
     database.wait_for("mariadb-admin ping", "the database answers")
-
-    def mariadb(sql):
-        return database.exec("mariadb", "mail", input=sql).stdout
     database.sh("mariadb -e \"CREATE DATABASE mail; CREATE USER mail IDENTIFIED BY 's@cret-7'; GRANT SELECT ON mail.* TO mail\"")
-    mariadb(SCHEMA + ROWS)
+    database.exec("mariadb", "mail", input=SCHEMA + ROWS)
+    return database
+
+
+def test_a_mariadb_database(lab, client, sink):
+    database = mariadb(lab)
     server = lab.server(alias="maria", env={
         "MAILROOM_ACCOUNTS_SQL": "mysql://mail:s%40cret-7@mariadb/mail", "POSTFIX_RELAYHOST": "[sink]:25"})
     done = server.exec("mailroom", "account", "add", "o'hara@b.test", "--stdin", "--quota", "1M", input="hara-secret\n")
     assert "pipe this statement into mysql mail" in done.stderr
-    mariadb(done.stdout)
+    database.exec("mariadb", "mail", input=done.stdout)
     assert (limit(server, "o'hara@b.test"), limit(server, "bob@b.test")) == ("1024", "-")
     assert ask(client, "maria", *[f'deliver("{to}")' for to in (
         "bob@b.test", "info@b.test", "o'hara@b.test", "abuse@b.test", "off@metabuilder.local", "none@metabuilder.local")]) == [
@@ -300,8 +305,9 @@ userPassword: star-secret
 """
 
 
-def test_an_ldap_directory(lab, client, sink):
-    directory = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--network-alias", "directory", "--init"])
+def slapd(lab, alias="directory"):
+    """A server that runs, with these entries."""
+    directory = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["--network-alias", alias, "--init"])
     directory.sh("""ulimit -n 1024
         mkdir -p /tmp/l && cat >/tmp/slapd.conf <<'EOF'
 include /etc/ldap/schema/core.schema
@@ -319,6 +325,11 @@ EOF
         slapd -f /tmp/slapd.conf -h ldap://0.0.0.0/""")
     begin = "dn: dc=nodomain\nobjectClass: dcObject\nobjectClass: organization\no: x\ndc: nodomain\n\n"
     directory.exec("ldapadd", "-x", "-H", "ldap://127.0.0.1/", "-D", "cn=admin,dc=nodomain", "-w", "admin-secret", input=begin + LDIF.strip() + "\n")
+    return directory
+
+
+def test_an_ldap_directory(lab, client, sink):
+    slapd(lab)
     server = lab.server(alias="ldap", env={
         "MAILROOM_ACCOUNTS_LDAP": "ldap://directory/dc=nodomain", "MAILROOM_ACCOUNTS_LDAP_BIND_DN": "cn=admin,dc=nodomain",
         "MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD": "admin-secret", "POSTFIX_RELAYHOST": "[sink]:25",
@@ -337,3 +348,70 @@ EOF
     assert all("AUTHENTICATIONFAILED" in each for each in refused), refused
     assert ask(client, "ldap", "send('bob', 'bob-secret', 'info@metabuilder.local', 'x@example.org')",
                "send('bob', 'bob-secret', 'ann@metabuilder.local', 'x@example.org')") == ["250", "553"]
+
+
+LDAP = {"MAILROOM_ACCOUNTS_LDAP_BIND_DN": "cn=admin,dc=nodomain", "MAILROOM_ACCOUNTS_LDAP_BIND_PASSWORD": "admin-secret"}
+
+
+def environment(kind, host):
+    """A directory on that host, and one declared account."""
+    directory = {
+        "ldap": {"MAILROOM_ACCOUNTS_LDAP": f"ldap://{host}/dc=nodomain", **LDAP},
+        "pgsql": {"MAILROOM_ACCOUNTS_SQL": f"postgres://mail:s%40cret-7@{host}/mail"},
+        "mysql": {"MAILROOM_ACCOUNTS_SQL": f"mysql://mail:s%40cret-7@{host}/mail"}}[kind]
+    return {**directory, "MAILROOM_ACCOUNTS": "own:own-secret"}
+
+
+def served_without(server, client, alias):
+    """Whom a server serves whose directory does not answer."""
+    server.wait_for("/healthcheck | grep -q degraded && echo yes", "degraded")
+    for _ in range(3):
+        assert "degraded: the directory of accounts" in server.exec("timeout", "5", "/healthcheck").stdout
+    # Others log in meanwhile, at the same time: they wait for the directory.
+    found = ask(client, alias, "imap('bob', 'bob-secret')", "deliver('ann@metabuilder.local')",
+                *4 * ["seconds('own', 'own-secret')"])
+    assert "UNAVAILABLE" in found[0] and found[1] == "451" and all(float(each) < 3 for each in found[2:]), found
+    assert "degraded: the directory of accounts" in server.exec("timeout", "5", "/healthcheck").stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["ldap", "pgsql", "mysql"])
+def test_a_directory_whose_name_does_not_resolve_yet(lab, client, sink, kind):
+    host, alias = f"late-{kind}", f"early-{kind}"
+    server = lab.server(env=environment(kind, host), alias=alias, healthy=False)
+    served_without(server, client, alias)
+    server.exec("sendmail", "-f", "x@c.test", "ann@metabuilder.local", input="Subject: waits\n\nx\n")
+    assert ask(client, alias, "imap('ann', 'ann-secret')")[0].count("UNAVAILABLE") == 1
+    {"ldap": slapd, "pgsql": postgres, "mysql": mariadb}[kind](lab, host)
+    server.wait_for(HEALTHY, "healthy", SLOW)
+    until(lambda: ask(client, alias, "imap('ann', 'ann-secret')") in (["1"], [""]), "a login", SLOW)
+    until(lambda: ask(client, alias, "deliver('ann@metabuilder.local')") == ["250"], "mail is taken", SLOW)
+    # pickup(8) looks once a minute, and when there is something new.
+    server.exec("sendmail", "-f", "x@c.test", "own@metabuilder.local", input="Subject: next\n\nx\n")
+    server.wait_for("grep -l 'Subject: waits' /var/mail/ann/Maildir/new/*", "the mail that waited", SLOW)
+    logs = server.logs()
+    assert "killed with signal" not in logs and "status=bounced" not in logs, logs
+
+
+# None of the connections is made, for no more of them are taken.
+SILENT = """
+import socket, time
+kept = []
+for port in (389, 5432, 3306):
+    listener = socket.socket(); listener.bind(("0.0.0.0", port)); kept.append(listener)
+    listener.listen(0)
+    for _ in range(2):
+        one = socket.socket(); one.setblocking(False); one.connect_ex(("127.0.0.1", port)); kept.append(one)
+time.sleep(1e6)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["ldap", "pgsql", "mysql"])
+def test_a_directory_whose_host_swallows_all(lab, client, kind):
+    host, alias = f"silent-{kind}", f"patient-{kind}"
+    silent = lab.run(CLIENT_IMAGE, "-c", SILENT, options=["--network-alias", host, "--entrypoint", "python3", "--init"])
+    silent.wait_for("grep -i :0CEA /proc/net/tcp", "it listens")
+    server = lab.server(env=environment(kind, host), alias=alias, healthy=False)
+    served_without(server, client, alias)
+    assert "killed with signal" not in server.logs()
