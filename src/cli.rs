@@ -56,15 +56,15 @@ enum Subcommands {
         /// Its address
         account: String,
     },
-    /// Check logins where a database is there: for Dovecot
+    /// Check logins where a database answers: for Dovecot
     #[command(hide = true)]
     AuthWorker {
+        /// Dovecot's name of its driver
+        driver: String,
         /// The database's host
         host: String,
         /// Its port
         port: u16,
-        /// NAME=VALUE, a variable for a worker that has a database
-        variable: String,
     },
     /// Limit logins and submissions: a part of the running server
     #[command(hide = true)]
@@ -106,7 +106,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Alias(command) => code(commands::names::aliases(command, environment)),
         Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
-        Subcommands::AuthWorker { host, port, variable } => code(commands::auth_worker::run(&host, port, &variable)),
+        Subcommands::AuthWorker { driver, host, port } => code(commands::auth_worker::run(&driver, &host, port)),
         Subcommands::Healthcheck => commands::healthcheck::run().into(),
         Subcommands::Policyd => code(policyd::run().map(|()| 0)),
         Subcommands::HelpEnv { markdown, json } => {

@@ -20,6 +20,9 @@ const ADDRESS_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_ADDRESS_ATTRIBUTE";
 const PASSWORD_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_PASSWORD_ATTRIBUTE";
 const QUOTA_ATTRIBUTE: &str = "MAILROOM_ACCOUNTS_LDAP_QUOTA_ATTRIBUTE";
 
+/// The variable by which Dovecot's auth workers know the driver of a database.
+pub const WORKER_DRIVER: &str = "SQL_DRIVER";
+
 /// Who is asked about accounts beside those that are declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum External {

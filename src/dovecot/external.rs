@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql};
+use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql, WORKER_DRIVER};
 use crate::layout::{MAIL_DIRECTORY, PROGRAM, RUN_DIRECTORY, VMAIL_UID};
 use crate::plan::TABLE_HEADER;
 use crate::site::Site;
@@ -34,9 +34,6 @@ pub(super) fn place(external: &External) -> String {
     };
     format!("{TABLE_HEADER}{settings}")
 }
-
-/// The variable that tells auth workers the driver of the database; the auth process has none.
-const WORKER_DRIVER: &str = "SQL_DRIVER";
 
 /// Lines of dovecot.conf.
 #[derive(Debug, Default, Serialize)]
@@ -97,7 +94,7 @@ impl Lines {
     }
 }
 
-/// The command that becomes an auth worker once it has found the database's host there.
+/// The command that becomes an auth worker once it has looked whether the database answers.
 fn worker(sql: &Sql) -> Option<String> {
     let default_port = match sql.dialect {
         Dialect::Pgsql => 5432,
@@ -105,7 +102,7 @@ fn worker(sql: &Sql) -> Option<String> {
         Dialect::Sqlite => return None,
     };
     let (host, port, driver) = (&sql.url.host, sql.url.port.unwrap_or(default_port), sql.dialect.name());
-    Some(format!("{PROGRAM} auth-worker {host} {port} {WORKER_DRIVER}={driver}"))
+    Some(format!("{PROGRAM} auth-worker {driver} {host} {port}"))
 }
 
 /// How much an account may store: as its row says, or as all may. Nothing where there is no limit.
