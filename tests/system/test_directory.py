@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import CLIENT_IMAGE, until
+from lab import CLIENT_IMAGE, docker, until
 
 SCHEMA = (Path(__file__).parents[2] / "docs/accounts.sql").read_text()
 ROWS = """
@@ -415,3 +415,22 @@ def test_a_directory_whose_host_is_silent(lab, client, kind, how):
     server = lab.server(env=environment(kind, host), alias=alias, healthy=False)
     served_without(server, client, alias)
     assert "killed with signal" not in server.logs()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["pgsql", "mysql"])
+def test_a_database_that_falls_silent(lab, client, kind):
+    host, alias = f"frozen-{kind}", f"beside-frozen-{kind}"
+    database = {"pgsql": postgres, "mysql": mariadb}[kind](lab, host)
+    server = lab.server(env=environment(kind, host), alias=alias)
+    server.wait_for(HEALTHY, "healthy")
+    assert ask(client, alias, "imap('ann', 'ann-secret')") == [""]
+    docker("pause", database.id)
+    try:
+        served_without(server, client, alias)
+    finally:
+        docker("unpause", database.id)
+    server.wait_for(HEALTHY, "healthy again", SLOW)
+    until(lambda: ask(client, alias, "imap('ann', 'ann-secret')") == [""], "a login", SLOW)
+    until(lambda: ask(client, alias, "deliver('ann@metabuilder.local')") == ["250"], "mail is taken", SLOW)
+    assert "auth: Fatal" not in server.logs()
