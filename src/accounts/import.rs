@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::address::Address;
 use super::declared::on_all_processors;
 use super::entries::Password;
-use super::records::{Record, Records, Targets};
+use super::records::{Record, Records, Targets, Unreadable};
 use super::{Quota, Role, password};
 use crate::values::domain;
 use crate::values::words::BYTE_ORDER_MARK;
@@ -344,7 +344,7 @@ impl Reading<'_> {
     fn export(&mut self, path: &str, text: &str) {
         let records = match Records::parse(text) {
             Ok(records) => records,
-            Err((number, reason)) => return self.wrong(format!("{path}:{number}"), reason),
+            Err(Unreadable { line, fault }) => return self.wrong(format!("{path}:{line}"), fault.to_string()),
         };
         let numbers: BTreeMap<String, usize> = (1..)
             .zip(text.lines())

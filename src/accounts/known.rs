@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::address::Address;
 use super::password;
-use super::records::{LATER, Record, Records};
+use super::records::{Fault, Record, Records, Unreadable};
 use super::rename::Rename;
 use crate::layout::{DECLARED_FILE, LIVE_FILE, PREVIOUS_FILE, PRIMARY_DOMAIN_RECORD};
 use crate::plan::File;
@@ -151,14 +151,22 @@ fn read(path: &str, advice: &str) -> anyhow::Result<(Option<Records>, String)> {
         Err(error) => return Err(Unusable(format!("{path}: {error}")).into()),
     };
     let records = Records::parse(&text).and_then(|records| match wrong_record(&records) {
-        Some((name, reason)) => Err((line_of(&text, name), format!("{name}: {reason}"))),
+        Some((name, reason)) => Err(Unreadable {
+            line: line_of(&text, name),
+            fault: Fault::Wrong(format!("{name}: {reason}")),
+        }),
         None => Ok(records),
     });
-    match records {
-        Ok(records) => Ok((Some(records), text)),
-        Err((line, reason)) if reason.starts_with(LATER) => Err(Unusable(format!("{path}:{line}: {reason}")).into()),
-        Err((line, reason)) => Err(Unusable(format!("{path}:{line}: {reason}; {advice}")).into()),
-    }
+    let Unreadable { line, fault } = match records {
+        Ok(records) => return Ok((Some(records), text)),
+        Err(unreadable) => unreadable,
+    };
+    let advice = match fault {
+        // It is right as it is: nobody is told to throw it away.
+        Fault::Later(_) => String::new(),
+        Fault::Wrong(_) => format!("; {advice}"),
+    };
+    Err(Unusable(format!("{path}:{line}: {fault}{advice}")).into())
 }
 
 /// What no command writes, and becomes paths and lines of tables.

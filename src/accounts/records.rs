@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,35 @@ use super::{Alias, Quota, Role};
 /// The format that this program writes. A file of a later one is refused.
 const VERSION: u32 = 1;
 
-/// What the reason begins with where that is so.
-pub(super) const LATER: &str = "was written by a later";
+/// Why a file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A later version of Mailroom has written the file, in this format.
+    Later(u32),
+    /// Anything else, in words.
+    Wrong(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Later(version) => write!(
+                f,
+                "was written by a later version of Mailroom (format {version}, this one reads {VERSION}): use that one"
+            ),
+            Fault::Wrong(reason) => f.write_str(reason),
+        }
+    }
+}
 
 /// What is kept of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,11 +127,11 @@ impl Records {
             .fold(String::new(), |text, line| text + &line + "\n")
     }
 
-    /// Reads a file's text. An error names the line, from 1, and what is wrong there.
-    pub fn parse(text: &str) -> Result<Records, (usize, String)> {
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Records, Unreadable> {
         let mut records = Records::default();
         for (number, line) in (1..).zip(text.lines()) {
-            let wrong = |reason: String| (number, reason);
+            let wrong = |fault: Fault| Unreadable { line: number, fault };
             if line.trim().is_empty() {
                 continue;
             }
@@ -128,7 +156,7 @@ impl Records {
                 }
             };
             if !is_new {
-                return Err(wrong("is there twice".to_owned()));
+                return Err(wrong(Fault::Wrong("is there twice".to_owned())));
             }
         }
         Ok(records)
@@ -233,29 +261,28 @@ impl From<AccountLine> for Record {
     }
 }
 
-fn read(line: &str, is_first: bool) -> Result<Line, String> {
+fn read(line: &str, is_first: bool) -> Result<Line, Fault> {
     let kind = line.trim_start_matches(['{', ' ', '"']);
     let read = match kind.split('"').next().unwrap_or_default() {
         _ if is_first => serde_json::from_str(line).map(Line::Header),
         "domain" => serde_json::from_str(line).map(Line::Domain),
         "account" => serde_json::from_str(line).map(Line::Account),
         "alias" => serde_json::from_str(line).map(Line::Alias),
-        _ => return Err("is no domain, account or alias as this version writes them".to_owned()),
+        _ => {
+            let reason = "is no domain, account or alias as this version writes them";
+            return Err(Fault::Wrong(reason.to_owned()));
+        }
     };
     match read {
-        Ok(Line::Header(header)) if header.version > VERSION => Err(format!(
-            "{LATER} version of Mailroom (format {}, this one reads {VERSION}): use that one",
-            header.version
-        )),
+        Ok(Line::Header(header)) if header.version > VERSION => Err(Fault::Later(header.version)),
         Ok(line) => Ok(line),
-        // What stands behind " at line" counts within this line.
-        Err(error) => Err(error
-            .to_string()
-            .split(" at line")
-            .next()
-            .unwrap_or_default()
-            .to_owned()),
+        Err(error) => Err(Fault::Wrong(without_place(&error.to_string()))),
     }
+}
+
+/// What stands behind " at line" counts within this line.
+fn without_place(error: &str) -> String {
+    error.split(" at line").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -319,14 +346,20 @@ mod tests {
             ),
             ("{\"domain\":\"a.test\"}\n{\"domain\":\"a.test\"}", "is there twice"),
         ] {
-            let (number, said) = Records::parse(&format!("{header}\n{line}\n")).unwrap_err();
+            let unreadable = Records::parse(&format!("{header}\n{line}\n")).unwrap_err();
+            let said = unreadable.fault.to_string();
             assert!(
-                said.contains(reason) && number >= 3 && !said.contains("at line"),
+                said.contains(reason) && unreadable.line >= 3 && !said.contains("at line"),
                 "{line}: {said}"
             );
         }
-        let (number, said) = Records::parse("{\"mailroom\":\"x\",\"version\":2}\n").unwrap_err();
-        assert!(number == 1 && said.contains("later version"), "{said}");
+    }
+
+    #[test]
+    fn a_later_format_is_told_from_a_wrong_line() {
+        let unreadable = Records::parse("{\"mailroom\":\"x\",\"version\":2}\n").unwrap_err();
+        let fault = Fault::Later(2);
+        assert_eq!(unreadable, Unreadable { line: 1, fault });
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql, WORKER_DRIVER};
+use crate::accounts::url::Url;
 use crate::layout::{MAIL_DIRECTORY, PROGRAM, RUN_DIRECTORY, VMAIL_UID};
 use crate::plan::TABLE_HEADER;
 use crate::site::Site;
@@ -53,39 +54,18 @@ impl Lines {
         let Some(external) = external else {
             return Lines::default();
         };
-        let guard = |kind: &str| {
-            let valid = "^[a-z0-9_][a-z0-9_+=&\\'-]*([.][a-z0-9_+=&\\'-]+)*@[a-z0-9.-]+$";
-            format!(
-                "{kind} names {{\n  driver = passwd-file\n  passwd_file_path = {}\n  auth_username_format = %{{user | if('~', \
-                 '{valid}', 'right', 'wrong')}}\n  result_success = return-fail\n{}}}",
-                names_file().display(),
-                if kind == "passdb" {
-                    "  fields {\n    nopassword = yes\n  }\n"
-                } else {
-                    ""
-                }
-            )
-        };
-        let primary = site.domain.replace('.', "[.]");
-        let home = format!(
-            "    home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', '\\\\2/\\\\1')}}\n"
-        );
-        // What vmail runs may ask about accounts of its own user id (auth-userdb).
-        let owner = format!("    uid = {VMAIL_UID}\n    gid = {VMAIL_UID}\n");
-        let quota = quota(external, site);
         let (passdbs, userdb) = match external {
             External::Sql(sql) => of_sql(sql),
             External::Ldap(ldap) => of_ldap(ldap),
         };
+        let fields = block("fields", &fields(external, site));
+        let userdb = block("userdb directory", &format!("{userdb}fields_import_all = no\n{fields}"));
+        let nobodys = block("fields", "nopassword = yes\n");
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let userdb = format!(
-            "{}\n{userdb}  fields_import_all = no\n  fields {{\n{owner}{home}{quota}  }}\n}}",
-            guard("userdb")
-        );
         Lines {
             place: Some(place_file()),
-            passdbs: lines(&format!("{}\n{passdbs}", guard("passdb"))),
-            userdbs: lines(&userdb),
+            passdbs: lines(&(block("passdb names", &(guard() + &nobodys)) + &passdbs)),
+            userdbs: lines(&(block("userdb names", &guard()) + &userdb)),
             worker: match external {
                 External::Sql(sql) => worker(sql),
                 External::Ldap(_) => None,
@@ -105,6 +85,37 @@ fn worker(sql: &Sql) -> Option<String> {
     Some(format!("{PROGRAM} auth-worker {driver} {host} {port}"))
 }
 
+/// Settings between braces, below a word for what they are of.
+fn block(head: &str, settings: &str) -> String {
+    let settings: String = settings.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{head} {{\n{settings}}}\n")
+}
+
+/// Ends the search for a name that no account may have.
+fn guard() -> String {
+    let right = "^[a-z0-9_][a-z0-9_+=&\\'-]*([.][a-z0-9_+=&\\'-]+)*@[a-z0-9.-]+$";
+    let path = names_file();
+    format!(
+        "driver = passwd-file\n\
+         passwd_file_path = {}\n\
+         auth_username_format = %{{user | if('~', '{right}', 'right', 'wrong')}}\n\
+         result_success = return-fail\n",
+        path.display()
+    )
+}
+
+/// What is known of each account of the directory. What vmail runs may ask about accounts of its own user id (auth-userdb).
+fn fields(external: &External, site: &Site) -> String {
+    let primary = site.domain.replace('.', "[.]");
+    let quota = quota(external, site);
+    format!(
+        "uid = {VMAIL_UID}\n\
+         gid = {VMAIL_UID}\n\
+         home = {MAIL_DIRECTORY}/%{{user | regexp('^([^@]*)@{primary}$', '\\\\1') | regexp('^([^@]*)@(.*)$', '\\\\2/\\\\1')}}\n\
+         {quota}"
+    )
+}
+
 /// How much an account may store: as its row says, or as all may. Nothing where there is no limit.
 fn quota(external: &External, site: &Site) -> String {
     let of_site = site.quota.limit().unwrap_or(0);
@@ -116,37 +127,24 @@ fn quota(external: &External, site: &Site) -> String {
         return String::new();
     }
     if external.has_quotas() {
-        return format!("    quota_storage_size = %{{{of_row} | default('{of_site}')}}\n");
+        return format!("quota_storage_size = %{{{of_row} | default('{of_site}')}}\n");
     }
-    format!("    quota_storage_size = {of_site}\n")
+    format!("quota_storage_size = {of_site}\n")
 }
 
 fn sql_place(sql: &Sql) -> String {
     let url = &sql.url;
-    let host = &url.host;
-    let port = url.port.map_or(String::new(), |port| format!("    port = {port}\n"));
-    let login = |database: &str| {
-        format!(
-            "    user = {}\n    # {SQL}\n    password = {}\n    {database} = {}\n",
-            quoted(&url.user),
-            quoted(&url.password),
-            quoted(&url.path)
-        )
-    };
+    let server = format!("{} {}", sql.dialect.name(), url.host);
     let place = match sql.dialect {
         Dialect::Sqlite => format!("sqlite_path = {}\nsqlite_readonly = yes\n", quoted(&url.path)),
         Dialect::Mysql => {
-            let login = login("dbname");
-            format!("mysql {host} {{\n{login}{port}    connect_timeout = 2 secs\n    read_timeout = 5 secs\n}}\n")
+            let timeouts = "connect_timeout = 2 secs\nread_timeout = 5 secs\n";
+            block(&server, &(login(url) + timeouts))
         }
         Dialect::Pgsql => {
-            let mode = url
-                .option("sslmode")
-                .map_or(String::new(), |mode| format!("    sslmode = {mode}\n"));
-            format!(
-                "pgsql {host} {{\n  parameters {{\n{}{port}{mode}  }}\n}}\n",
-                login("dbname")
-            )
+            let mode = url.option("sslmode");
+            let mode = mode.map_or(String::new(), |mode| format!("sslmode = {mode}\n"));
+            block(&server, &block("parameters", &(login(url) + &mode)))
         }
     };
     let driver = match sql.dialect {
@@ -160,18 +158,46 @@ fn sql_place(sql: &Sql) -> String {
     format!("sql_driver = {driver}\n{place}")
 }
 
+fn login(url: &Url) -> String {
+    let port = url.port.map_or(String::new(), |port| format!("port = {port}\n"));
+    format!(
+        "user = {}\n# {SQL}\npassword = {}\ndbname = {}\n{port}",
+        quoted(&url.user),
+        quoted(&url.password),
+        quoted(&url.path)
+    )
+}
+
+/// Lookups of passwords, and what is asked for a mailbox.
 fn of_sql(sql: &Sql) -> (String, String) {
-    let (password, mailbox) = (query(&sql.queries.password), query(&sql.queries.mailbox));
-    let passdbs = format!(
-        "passdb directory {{\n  driver = sql\n  passdb_sql_query = {password}\n  use_worker = yes\n  result_internalfail = \
-         return\n}}\npassdb directory_known {{\n  driver = sql\n  passdb_sql_query = SELECT NULL AS password, 'y' AS nopassword \
-         FROM ({password}) AS found\n  use_worker = yes\n  result_success = return-fail\n  result_internalfail = return\n}}\n"
+    let password = query(&sql.queries.password);
+    let directory = format!(
+        "driver = sql\n\
+         passdb_sql_query = {password}\n\
+         use_worker = yes\n\
+         result_internalfail = return\n"
+    );
+    let known = format!(
+        "driver = sql\n\
+         passdb_sql_query = SELECT NULL AS password, 'y' AS nopassword FROM ({password}) AS found\n\
+         use_worker = yes\n\
+         result_success = return-fail\n\
+         result_internalfail = return\n"
     );
     let userdb = format!(
-        "userdb directory {{\n  driver = sql\n  use_worker = yes\n  userdb_sql_query = {mailbox}\n  userdb_sql_iterate_query = {}\n",
+        "driver = sql\n\
+         use_worker = yes\n\
+         userdb_sql_query = {}\n\
+         userdb_sql_iterate_query = {}\n",
+        query(&sql.queries.mailbox),
         query(&sql.queries.iterate)
     );
-    (passdbs, userdb)
+    (lookups(&directory, &known), userdb)
+}
+
+/// Who is known to the directory, and gave another password, is asked about nowhere else.
+fn lookups(directory: &str, known: &str) -> String {
+    block("passdb directory", directory) + &block("passdb directory_known", known)
 }
 
 fn ldap_place(ldap: &Ldap) -> String {
@@ -198,31 +224,46 @@ fn ldap_place(ldap: &Ldap) -> String {
     )
 }
 
+/// As [`of_sql`].
 fn of_ldap(ldap: &Ldap) -> (String, String) {
     let filter = query(&ldap.filter);
     let check = if ldap.password_attribute.is_empty() {
-        "  passdb_ldap_bind = yes\n".to_owned()
+        "passdb_ldap_bind = yes\n".to_owned()
     } else {
-        format!(
-            "  fields {{\n    password = %{{ldap:{}}}\n  }}\n",
-            ldap.password_attribute
-        )
+        block("fields", &format!("password = %{{ldap:{}}}\n", ldap.password_attribute))
     };
-    let passdbs = format!(
-        "passdb directory {{\n  driver = ldap\n  use_worker = yes\n  passdb_ldap_filter = {filter}\n{check}  result_internalfail = return\n}}\npassdb \
-         directory_known {{\n  driver = ldap\n  use_worker = yes\n  passdb_ldap_filter = {filter}\n  fields {{\n    nopassword = yes\n  }}\n  \
-         result_success = return-fail\n  result_internalfail = return\n}}\n"
+    let directory = format!(
+        "driver = ldap\n\
+         use_worker = yes\n\
+         passdb_ldap_filter = {filter}\n\
+         {check}\
+         result_internalfail = return\n"
+    );
+    let known = format!(
+        "driver = ldap\n\
+         use_worker = yes\n\
+         passdb_ldap_filter = {filter}\n\
+         {}\
+         result_success = return-fail\n\
+         result_internalfail = return\n",
+        block("fields", "nopassword = yes\n")
     );
     let iterate = filter
         .replace("%{user}", "*")
         .replace("%{user|username}", "*")
         .replace("%{user|domain}", "*");
     let userdb = format!(
-        "userdb directory {{\n  driver = ldap\n  use_worker = yes\n  userdb_ldap_filter = {filter}\n  userdb_ldap_iterate_filter = {iterate}\n  \
-         userdb_ldap_iterate_fields {{\n    user = %{{ldap:{}}}\n  }}\n",
-        ldap.address_attribute
+        "driver = ldap\n\
+         use_worker = yes\n\
+         userdb_ldap_filter = {filter}\n\
+         userdb_ldap_iterate_filter = {iterate}\n\
+         {}",
+        block(
+            "userdb_ldap_iterate_fields",
+            &format!("user = %{{ldap:{}}}\n", ldap.address_attribute)
+        )
     );
-    (passdbs, userdb)
+    (lookups(&directory, &known), userdb)
 }
 
 /// With Dovecot's own variables, which its drivers quote.
