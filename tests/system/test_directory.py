@@ -1,5 +1,7 @@
 """Accounts in a database and in LDAP: real PostgreSQL, MariaDB, SQLite and slapd, asked by real Postfix and Dovecot."""
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,15 +10,41 @@ import pytest
 from lab import CLIENT_IMAGE, docker, until
 
 SCHEMA = (Path(__file__).parents[2] / "docs/accounts.sql").read_text()
-ROWS = """
+
+
+def hashed(password):
+    return "{SHA256}" + base64.b64encode(hashlib.sha256(password.encode()).digest()).decode()
+
+
+ROWS = f"""
 INSERT INTO domains VALUES ('b.test');
 INSERT INTO accounts (address, password, role, enabled) VALUES
- ('ann@metabuilder.local', '{PLAIN}ann-secret', 'admin', 1), ('bob@b.test', '{PLAIN}bob-secret', 'user', 1),
- ('rel@metabuilder.local', '{PLAIN}rel-secret', 'relay', 1), ('off@metabuilder.local', '{PLAIN}off-secret', 'user', 0),
- ('..@metabuilder.local', '{PLAIN}x-secret', 'user', 1), ('../x@metabuilder.local', '{PLAIN}x-secret', 'user', 1),
- ('a/b@metabuilder.local', '{PLAIN}x-secret', 'user', 1), ('o''neil@metabuilder.local', '{PLAIN}neil-secret', 'user', 1);
+ ('ann@metabuilder.local', '{hashed('ann-secret')}', 'admin', 1), ('bob@b.test', '{hashed('bob-secret')}', 'user', 1),
+ ('rel@metabuilder.local', '{hashed('rel-secret')}', 'relay', 1), ('off@metabuilder.local', '{hashed('off-secret')}', 'user', 0),
+ ('..@metabuilder.local', '{hashed('x-secret')}', 'user', 1), ('../x@metabuilder.local', '{hashed('x-secret')}', 'user', 1),
+ ('a/b@metabuilder.local', '{hashed('x-secret')}', 'user', 1), ('o''neil@metabuilder.local', '{hashed('neil-secret')}', 'user', 1);
 INSERT INTO aliases VALUES ('info@b.test', 'bob@b.test'), ('@b.test', 'ann@metabuilder.local');
 """
+# Each with the check that refuses it.
+REFUSED = {
+    "INSERT INTO accounts (address, password) VALUES ('Ann@b.test', '{X}hash');": "address_in_small_letters",
+    "INSERT INTO accounts (address, password) VALUES ('ann', '{X}hash');": "address_with_domain",
+    "INSERT INTO accounts (address, password) VALUES ('ann@b.test', 'in-clear');": "password_is_hash",
+    "INSERT INTO accounts (address, password) VALUES ('ann@b.test', '{plain}in-clear');": "password_is_hash",
+    "INSERT INTO accounts (address, password, quota) VALUES ('ann@b.test', '{X}hash', -1);": "quota_from_zero",
+    "INSERT INTO accounts (address, password, enabled) VALUES ('ann@b.test', '{X}hash', 2);": "enabled_or_not",
+    "INSERT INTO aliases VALUES ('Sales@b.test', 'bob@b.test');": "alias_in_small_letters",
+    "INSERT INTO aliases VALUES ('sales@b.test', 'Bob@b.test');": "target_in_small_letters",
+    "INSERT INTO aliases VALUES ('sales@b.test', 'bob');": "target_with_domain",
+    "INSERT INTO domains VALUES ('C.test');": "domain_in_small_letters",
+}
+
+
+def refuses(said):
+    """said(sql) gives what the database says of it."""
+    for sql, check in REFUSED.items():
+        assert check in said(sql), sql
+
 
 CLIENT = """
 import imaplib, poplib, smtplib, ssl, sys, time
@@ -63,6 +91,7 @@ def postgres(lab, alias="database"):
     postgres_is(database, "start")
     database.exec("su", "postgres", "-c", "psql -q -c \"CREATE USER mail PASSWORD 's@cret-7'\" -c 'CREATE DATABASE mail'")
     psql(database, SCHEMA + ROWS + "GRANT SELECT ON ALL TABLES IN SCHEMA public TO mail;")
+    refuses(lambda sql: psql(database, sql, check=False).stderr)
     return database
 
 
@@ -73,8 +102,8 @@ def postgres_is(database, what):
             -l /tmp/postgres.log {what}" """)
 
 
-def psql(database, sql):
-    return database.exec("su", "postgres", "-c", "psql -q -v ON_ERROR_STOP=1 mail", input=sql).stdout
+def psql(database, sql, check=True):
+    return database.exec("su", "postgres", "-c", "psql -q -v ON_ERROR_STOP=1 mail", input=sql, check=check)
 
 
 URL = "postgres://mail:s%40cret-7@database/mail"
@@ -109,7 +138,7 @@ def test_a_postgresql_database(lab, client, sink):
     hostile(server, client)
     full(client, server, database)
     commands(client, server, database)
-    psql(database, "UPDATE accounts SET password = '{PLAIN}new-secret' WHERE address = 'bob@b.test';")
+    psql(database, f"UPDATE accounts SET password = '{hashed('new-secret')}' WHERE address = 'bob@b.test';")
     old, new = ask(client, "sql", "imap('bob@b.test', 'bob-secret')", "imap('bob@b.test', 'new-secret')")
     assert "AUTHENTICATIONFAILED" in old and new == "1 2 3"
     assert "s@cret-7" not in server.logs() and "s%40cret-7" not in server.logs()
@@ -159,7 +188,7 @@ def commands(client, server, database):
     change("account", "remove", name)
     change("domain", "remove", "c.test")
     rows = "SELECT address, role, quota, enabled FROM accounts WHERE address LIKE '%c.test'; SELECT * FROM domains ORDER BY domain"
-    assert [line.split() for line in psql(database, f"COPY ({rows.split(';')[0]}) TO STDOUT; COPY ({rows.split(';')[1]}) TO STDOUT").splitlines()] == [
+    assert [line.split() for line in psql(database, f"COPY ({rows.split(';')[0]}) TO STDOUT; COPY ({rows.split(';')[1]}) TO STDOUT").stdout.splitlines()] == [
         [name, "user", "0", "0"], ["b.test"], ["c.test"]], "an alias leads to it"
     assert "AUTHENTICATIONFAILED" in ask(client, "sql", f'imap("{name}", "{password}")')[0]
     change("account", "enable", name)
@@ -167,8 +196,8 @@ def commands(client, server, database):
     change("alias", "remove", "@c.test")
     change("account", "remove", name)
     change("domain", "remove", "c.test")
-    assert psql(database, "COPY (SELECT domain FROM domains) TO STDOUT") == "b.test\n"
-    assert psql(database, "COPY (SELECT address FROM accounts WHERE address LIKE '%c.test') TO STDOUT") == ""
+    assert psql(database, "COPY (SELECT domain FROM domains) TO STDOUT").stdout == "b.test\n"
+    assert psql(database, "COPY (SELECT address FROM accounts WHERE address LIKE '%c.test') TO STDOUT").stdout == ""
 
     # Mailroom's own beside them.
     server.exec("mailroom", "account", "add", "own", "--local", "--stdin", input="own-secret\n")
@@ -237,6 +266,7 @@ def mariadb(lab, alias="mariadb"):
 
 def test_a_mariadb_database(lab, client, sink):
     database = mariadb(lab)
+    refuses(lambda sql: database.exec("mariadb", "mail", input=sql, check=False).stderr)
     server = lab.server(alias="maria", env={
         "MAILROOM_ACCOUNTS_SQL": "mysql://mail:s%40cret-7@mariadb/mail", "POSTFIX_RELAYHOST": "[sink]:25"})
     done = server.exec("mailroom", "account", "add", "o'hara@b.test", "--stdin", "--quota", "1M", input="hara-secret\n")
@@ -259,6 +289,7 @@ def test_an_sqlite_file_and_a_relay_alone(lab, client, sink):
     volume = lab.volume()
     maker = lab.run(CLIENT_IMAGE, "sleep", "infinity", options=["-v", f"{volume}:/db", "--init"])
     maker.python(f"import sqlite3\nsqlite3.connect('/db/accounts.db').executescript({SCHEMA + ROWS!r})")
+    refuses(lambda sql: maker.python(f"import sqlite3\nsqlite3.connect('/db/accounts.db').execute({sql!r})", check=False).stderr)
     options = ["-v", f"{volume}:/db"]
     env = {"MAILROOM_ACCOUNTS_SQL": "sqlite:///db/accounts.db", "POSTFIX_RELAYHOST": "[sink]:25"}
     # Without a column of quotas.
