@@ -224,6 +224,9 @@ fn sql(text: &str, queries: Queries, own_query: Option<String>) -> Result<Sql, S
         "sqlite" => (Dialect::Sqlite, &[]),
         _ => return Err(url::wrong_scheme(&SCHEMES, "postgres://user:password@host/database")),
     };
+    if dialect != Dialect::Sqlite {
+        url::check_login(text)?;
+    }
     let mut url = url::read(text, options)?;
     if dialect == Dialect::Sqlite {
         if !url.host.is_empty() || !text.starts_with("sqlite:///") || url.path.is_empty() {
@@ -419,7 +422,7 @@ mod tests {
         for (name, url) in [
             (SQL, "postgres://mail:p%40ss@db/mail?sslmode=require"),
             (SQL, "mysql://mail:x@db:3307/mail"),
-            (SQL, "sqlite:///var/lib/accounts.db"),
+            (SQL, "sqlite:///etc/passwd"),
             (LDAP, "ldap://ldap.a.test/dc=a,dc=test?starttls=yes"),
             (LDAP, "ldaps://[2001:db8::1]:6360/dc=a%20b"),
         ] {
@@ -446,6 +449,17 @@ mod tests {
             (vec![(SQL, "postgres://mail:hunter-2@db/mail?sslmode=on")], "sslmode=on"),
             (vec![(SQL, "postgres://mail:hunter-2@db:port/mail")], "port"),
             (vec![(SQL, "sqlite://accounts.db")], "three slashes"),
+            (
+                vec![(SQL, "sqlite:///var/lib/none/accounts.db")],
+                "MAILROOM_ACCOUNTS_SQL: there is no file /var/lib/none/accounts.db: ",
+            ),
+            (
+                vec![(SQL, "sqlite:///etc")],
+                "/etc is no file: name the file of the database",
+            ),
+            (vec![(SQL, "postgres://mail:hunter@-2/x@db/mail")], "/ as %2F, @ as %40"),
+            (vec![(SQL, "postgres://mail:hunter-2/x@db/mail")], "/ as %2F, @ as %40"),
+            (vec![(SQL, "mysql://mail:hunter-2?x@db/mail")], "? as %3F"),
             (vec![(LDAP, "http://x/dc=a")], "ldaps://"),
             (vec![(LDAP, "ldap://x")], "base of searches"),
             (vec![(LDAP, "ldap://x/dc=a"), (SQL, URL)], "keep one of the two"),

@@ -79,6 +79,21 @@ pub fn read(text: &str, options: &[&str]) -> Result<Url, String> {
     Ok(url)
 }
 
+/// How the signs are written that would end a password, or a host's name.
+const ESCAPED: &str = "in a password write / as %2F, @ as %40, : as %3A, ? as %3F and % as %25";
+
+/// What is wrong where a password has a `/` or `?` in it: that ends the host's name, and an `@` stands behind.
+pub fn check_login(text: &str) -> Result<(), String> {
+    let (_, rest) = text.split_once("://").unwrap_or(("", text));
+    let ends_early = rest.find(['/', '?']).is_some_and(|end| rest[end..].contains('@'));
+    if ends_early {
+        return Err(format!(
+            "has an @ behind the / or ? that ends the host's name; {ESCAPED}"
+        ));
+    }
+    Ok(())
+}
+
 /// What is said of another scheme.
 pub fn wrong_scheme(schemes: &[&str], example: &str) -> String {
     let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
@@ -95,9 +110,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     };
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
     if let Some(sign) = host.chars().find(|c| !is_allowed(*c)) {
-        return Err(format!(
-            "{sign:?} cannot stand in a host's name; in a password write / as %2F, @ as %40, : as %3A, ? as %3F and % as %25"
-        ));
+        return Err(format!("{sign:?} cannot stand in a host's name; {ESCAPED}"));
     }
     let port = port.map(str::parse).transpose();
     let port = port.map_err(|_| "the port must be a number from 1 to 65535".to_owned())?;

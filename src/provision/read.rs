@@ -1,19 +1,22 @@
 //! The first step: what is set, and what is there. Mistakes of the user's come back beside it: a wrong variable has its
 //! default then.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use tokio::task::spawn_blocking;
 
 use crate::accounts;
 use crate::accounts::declared;
 use crate::accounts::entries::{self, Declaration, Entry, Wrong};
-use crate::accounts::external::{self, External};
+use crate::accounts::external::{self, Dialect, External, Sql};
 use crate::accounts::known::{Kept, Known};
 use crate::accounts::names::split_by_lmtp;
 use crate::accounts::records::Records;
 use crate::daemon::{self, Configured, Daemon, Grammar};
 use crate::facts::Facts;
 use crate::report::{self, Mistake, Unusable};
-use crate::secrets::Secrets;
+use crate::secrets::{HIDDEN, Secrets};
 use crate::settings::gather::{Gathered, gather};
 use crate::settings::reader::Checked;
 use crate::settings::table::{Table, Variable};
@@ -148,6 +151,7 @@ fn examined(
     site.has_directory = external.is_some();
     secrets.add_value(external.as_ref().map_or("", External::secret));
     objections.extend(of_directory);
+    objections.extend(missing_database(external.as_ref(), &values));
     let (declaration, mut wrong) = entries::read(&values, &site, &kept.live);
     wrong.extend(
         kept.declared
@@ -263,6 +267,30 @@ fn live_accounts_in_the_way(site: &Site, values: &Values, kept: &Kept) -> Vec<Mi
         }
     }
     wrong
+}
+
+/// Without the file no account is found, and every login would wait for it.
+fn missing_database(external: Option<&External>, values: &Values) -> Option<Mistake> {
+    let Some(External::Sql(Sql {
+        dialect: Dialect::Sqlite,
+        url,
+        ..
+    })) = external
+    else {
+        return None;
+    };
+    let path = &url.path;
+    let reason = match fs::metadata(path) {
+        Ok(there) if there.is_file() => return None,
+        Ok(_) => format!("{path} is no file: name the file of the database"),
+        Err(error) if error.kind() == ErrorKind::NotFound => format!(
+            "there is no file {path}: mount the directory that holds it, or make it there: sqlite3 {path} <docs/accounts.sql"
+        ),
+        // `mailroom check` may be run by anybody.
+        Err(_) => return None,
+    };
+    let origin = values.entry(external::SQL).map(|entry| entry.origin.clone());
+    Some(Mistake::new(origin.unwrap_or_default(), HIDDEN, reason))
 }
 
 /// What is about mailboxes where there are none.
