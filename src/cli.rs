@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::commands;
-use crate::commands::account::Accounts;
+use crate::commands::account::{self, Accounts};
 use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
 use crate::policyd;
@@ -87,22 +87,16 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         arguments.insert(1, "healthcheck".to_owned());
     }
     let parsed = Arguments::try_parse_from(&arguments).unwrap_or_else(|error| {
-        let is_program = error.kind() == ErrorKind::InvalidSubcommand;
-        let _ = error.print();
-        if let Some(program) = arguments.get(1).filter(|_| is_program) {
-            complain(format_args!(
-                "the arguments are mailroom's; for another program: docker run --entrypoint {program} …, or docker exec … \
-                 {program} in a running container"
-            ));
-        }
-        std::process::exit(error.exit_code())
+        let exit_code = error.exit_code();
+        say_what_is_wrong(error, &arguments);
+        std::process::exit(exit_code)
     });
     match parsed.command.unwrap_or(Subcommands::Run) {
         Subcommands::Run => code(commands::run::run(environment)),
         Subcommands::Check => code(commands::check::run(environment)),
         Subcommands::Render { path, diff } => code(commands::render::run(environment, path.as_deref(), diff)),
         Subcommands::Reload => commands::reload::run().into(),
-        Subcommands::Account(command) => code(commands::account::run(command, environment)),
+        Subcommands::Account(command) => code(account::run(command, environment)),
         Subcommands::Alias(command) => code(commands::names::aliases(command, environment)),
         Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
@@ -116,6 +110,31 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
     }
 }
 
+/// What clap says of the arguments, or what is nearer to what was meant.
+fn say_what_is_wrong(mut error: clap::Error, arguments: &[String]) {
+    let word = match error
+        .get(ContextKind::InvalidArg)
+        .or(error.get(ContextKind::InvalidSubcommand))
+    {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => String::new(),
+    };
+    if error.kind() == ErrorKind::UnknownArgument {
+        if let Some(said) = account::password_among(arguments, &word) {
+            return complain(said);
+        }
+        // That it could be a value, after --, helps nobody: no value begins with a hyphen here.
+        error.remove(ContextKind::Suggested);
+    }
+    let _ = error.print();
+    if error.kind() == ErrorKind::InvalidSubcommand && arguments.get(1) == Some(&word) {
+        complain(format_args!(
+            "the arguments are mailroom's; for another program: docker run --entrypoint {word} …, or docker exec … {word} in a \
+             running container"
+        ));
+    }
+}
+
 fn code(outcome: anyhow::Result<u8>) -> ExitCode {
     outcome.map_or_else(
         |error| {
@@ -124,4 +143,48 @@ fn code(outcome: anyhow::Result<u8>) -> ExitCode {
         },
         ExitCode::from,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> (String, Option<String>) {
+        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let error = Arguments::try_parse_from(&arguments).unwrap_err();
+        let word = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(word)) => word.clone(),
+            _ => String::new(),
+        };
+        (error.to_string(), account::password_among(&arguments, &word))
+    }
+
+    #[test]
+    fn a_password_among_the_arguments_is_refused_and_not_repeated() {
+        for line in [
+            "mailroom account add x --password hunter-2",
+            "mailroom account add x --password=hunter-2",
+            "mailroom account passwd x -p hunter-2",
+            "mailroom account passwd x hunter-2",
+        ] {
+            let said = refused(line).1.unwrap();
+            assert!(
+                said.contains("--stdin reads it") && !said.contains("hunter-2"),
+                "{line}: {said}"
+            );
+        }
+        assert_eq!(refused("mailroom account add x --stdn").1, None);
+        assert_eq!(refused("mailroom account set x y").1, None);
+    }
+
+    #[test]
+    fn usages_name_the_ways() {
+        let (said, _) = refused("mailroom account set x");
+        assert!(said.contains("set <NAME> [--role <ROLE>] [--quota <QUOTA>]"), "{said}");
+        let (said, _) = refused("mailroom account passwd");
+        assert!(said.contains("<NAME> [--stdin | --generate | --hash"), "{said}");
+        assert!(
+            Arguments::try_parse_from(["mailroom", "account", "set", "x", "--quota", "5G", "--role", "user"]).is_ok()
+        );
+    }
 }

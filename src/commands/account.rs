@@ -33,6 +33,10 @@ const DELETION: Duration = Duration::from_secs(3600);
 #[derive(Debug, Subcommand)]
 pub enum Accounts {
     /// Add an account; its password is asked for
+    #[command(
+        override_usage = "mailroom account add <NAME> [--stdin | --generate | --hash <{SCHEME}HASH>] [--role <ROLE>] [--quota \
+                          <QUOTA>] [--local]"
+    )]
     Add {
         /// `user`, or `user@domain`
         name: String,
@@ -48,6 +52,9 @@ pub enum Accounts {
         local: Local,
     },
     /// Give an account another password; its sessions end
+    #[command(
+        override_usage = "mailroom account passwd <NAME> [--stdin | --generate | --hash <{SCHEME}HASH>] [--local]"
+    )]
     Passwd {
         /// `user`, or `user@domain`
         name: String,
@@ -57,15 +64,12 @@ pub enum Accounts {
         local: Local,
     },
     /// Give an account another role or quota
+    #[command(override_usage = "mailroom account set <NAME> [--role <ROLE>] [--quota <QUOTA>] [--local]")]
     Set {
         /// `user`, or `user@domain`
         name: String,
-        /// admin, relay or user
-        #[arg(long, required_unless_present = "quota")]
-        role: Option<Role>,
-        /// Most that it may store, such as 5G; off for no limit
-        #[arg(long)]
-        quota: Option<Quota>,
+        #[command(flatten)]
+        what: RoleOrQuota,
         #[command(flatten)]
         local: Local,
     },
@@ -113,6 +117,18 @@ pub enum Accounts {
     },
 }
 
+/// What of an account is set: one of them, or both.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct RoleOrQuota {
+    /// admin, relay or user
+    #[arg(long)]
+    role: Option<Role>,
+    /// Most that it may store, such as 5G; off for no limit
+    #[arg(long)]
+    quota: Option<Quota>,
+}
+
 /// Where a password comes from.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
@@ -138,30 +154,25 @@ pub fn run(command: Accounts, environment: &Environment) -> anyhow::Result<u8> {
             quota,
             local,
         } => with_password(&password, local, environment, |hash| Change::AddAccount {
-            address: name,
+            address: name.clone(),
             hash,
             role,
             quota,
         }),
         Accounts::Passwd { name, password, local } => {
             with_password(&password, local, environment, |hash| Change::SetAccount {
-                address: name,
+                address: name.clone(),
                 hash: Some(hash),
                 role: None,
                 quota: None,
             })
         }
-        Accounts::Set {
-            name,
-            role,
-            quota,
-            local,
-        } => {
+        Accounts::Set { name, what, local } => {
             let change = Change::SetAccount {
                 address: name,
                 hash: None,
-                role,
-                quota,
+                role: what.role,
+                quota: what.quota,
             };
             directory::make(change, local, environment)
         }
@@ -188,12 +199,19 @@ fn with_password(
     from: &PasswordFrom,
     local: Local,
     environment: &Environment,
-    change: impl FnOnce(String) -> Change,
+    change: impl Fn(String) -> Change,
 ) -> anyhow::Result<u8> {
     let place = match directory::place(local, environment)? {
         Ok(place) => place,
         Err(code) => return Ok(code),
     };
+    // Nobody types a password twice for what cannot be. The server decides all the same: it may be another moment then.
+    if from.is_asked()
+        && let Err(why) = place.rehearse(change(password::SOME_HASH.to_owned()), environment)?
+    {
+        complain(why);
+        return Ok(EXIT_USAGE);
+    }
     let (hash, generated) = match hash(from) {
         Ok(hash) => hash,
         Err(why) => {
@@ -210,6 +228,27 @@ fn with_password(
         }
     }
     Ok(code)
+}
+
+impl PasswordFrom {
+    /// Whether somebody types it.
+    fn is_asked(&self) -> bool {
+        !self.stdin && !self.generate && self.hash.is_none() && io::stdin().is_terminal()
+    }
+}
+
+/// What is said where a password stands among the arguments; `word` is the one that clap does not take.
+pub fn password_among(arguments: &[String], word: &str) -> Option<String> {
+    let command: Vec<&str> = arguments.iter().skip(1).take(2).map(String::as_str).collect();
+    let is_password = !word.starts_with('-') || word.starts_with("--pass") || word.starts_with("-p");
+    let takes_one = command == ["account", "add"] || command == ["account", "passwd"];
+    (takes_one && is_password).then(|| {
+        format!(
+            "no password is given on a command line, where others can read it (ps, the shell's history): mailroom {} asks for it \
+             (docker exec -it), --stdin reads it from standard input (docker exec -i), --generate makes one, --hash takes its hash",
+            command.join(" ")
+        )
+    })
 }
 
 /// The hash, and the password where it was made here. It is hashed by this process: PID 1 has other things to do.
@@ -229,7 +268,9 @@ fn hash(from: &PasswordFrom) -> Result<(String, Option<String>), String> {
 fn first_line() -> Result<String, String> {
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
-    read.map_err(|error| format!("standard input: {error}"))?;
+    if read.map_err(|error| format!("standard input: {error}"))? == 0 {
+        return Err("--stdin: standard input is empty: docker exec passes it on with -i alone".to_owned());
+    }
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 

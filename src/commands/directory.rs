@@ -12,7 +12,7 @@ use crate::accounts::address::Address;
 use crate::accounts::change::Change;
 use crate::accounts::external::{self, Dialect, External, LDAP, SQL, Sql};
 use crate::accounts::known::{Kept, Known};
-use crate::accounts::statement;
+use crate::accounts::statement::{self, Statement};
 use crate::settings::Environment;
 use crate::staging::LIMIT;
 use crate::system::processes::{Exit, Output};
@@ -97,6 +97,14 @@ pub(super) fn make(change: Change, local: Local, environment: &Environment) -> a
 }
 
 impl Place {
+    /// Whether the change can be made as things are; the inner error says why it cannot.
+    pub(super) fn rehearse(&self, change: Change, environment: &Environment) -> anyhow::Result<Result<(), String>> {
+        match self {
+            Place::Here => live::rehearse(change, environment),
+            Place::Database(database) => Ok(database.statement(&change).map(drop)),
+        }
+    }
+
     /// Makes the change, or prints its statement; returns the exit code.
     pub(super) fn make(&self, change: Change, environment: &Environment) -> anyhow::Result<u8> {
         match self {
@@ -107,17 +115,20 @@ impl Place {
 }
 
 impl Database {
+    fn statement(&self, change: &Change) -> Result<Statement, String> {
+        let statement = statement::of(change, self.dialect, &self.primary_domain)?;
+        if self.is_ours(&statement.about) {
+            return Err(format!(
+                "{} is one of Mailroom's own, which come before those of the database: --local changes it",
+                statement.about
+            ));
+        }
+        Ok(statement)
+    }
+
     /// Standard output is for the database's client alone.
     fn state(&self, change: &Change) -> u8 {
-        let stated = statement::of(change, self.dialect, &self.primary_domain);
-        let statement = match stated {
-            Ok(statement) if self.is_ours(&statement.about) => {
-                complain(format_args!(
-                    "{} is one of Mailroom's own, which come before those of the database: --local changes it",
-                    statement.about
-                ));
-                return EXIT_USAGE;
-            }
+        let statement = match self.statement(change) {
             Ok(statement) => statement,
             Err(why) => {
                 complain(why);

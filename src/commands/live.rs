@@ -48,6 +48,17 @@ pub(super) fn make(change: Change, environment: &Environment) -> anyhow::Result<
     })
 }
 
+/// Whether the change could be made now; the inner error says why not. Where the settings are wrong, whoever makes it says so.
+pub(super) fn rehearse(change: Change, environment: &Environment) -> anyhow::Result<Result<(), String>> {
+    let kept = Kept::read()?;
+    let mut known = kept.known();
+    let Ok(read) = read(environment, kept) else {
+        return Ok(Ok(()));
+    };
+    known.declare(&read.known.declared);
+    Ok(change.apply(&mut known, &read.site).map(drop))
+}
+
 /// For a container that is not there to serve: `docker run --rm -v … mailroom account add …`.
 fn offline(change: Change, environment: &Environment) -> anyhow::Result<u8> {
     let _locks = match locked(&[STATE_DIRECTORY], "run this command there, with docker exec") {

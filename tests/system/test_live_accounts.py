@@ -2,6 +2,7 @@
 Nothing is waited for behind a command: when it returns, logins and mail follow it."""
 
 import json
+import shlex
 import subprocess
 import threading
 import time
@@ -75,6 +76,27 @@ def test_what_cannot_be_is_refused_with_64(live):
         assert done.returncode == 64 and said in done.stderr and not done.stdout, (words, done)
     done = account(live, "add", "eve", check=False)
     assert done.returncode == 64 and "there is no terminal" in done.stderr, done
+    done = account(live, "add", "eve", "--stdin", check=False)
+    assert done.returncode == 64 and "docker exec passes it on with -i alone" in done.stderr, done
+
+
+def at_a_terminal(server, *words):
+    """What a person sees who types nothing; the exit code is docker's."""
+    command = shlex.join(["docker", "exec", "-it", server.id, "mailroom", "account", *words])
+    return subprocess.run(["timeout", "5", "script", "-qec", command, "/dev/null"], stdin=subprocess.PIPE,
+                          capture_output=True, text=True, timeout=30)
+
+
+def test_a_password_is_asked_for_where_it_can_be_used(live):
+    account(live, "add", "ed", "--generate")
+    for words, said in [
+        (["add", "eve@c.test"], "mailroom domain add c.test adds it"),
+        (["add", "ed"], "ed@metabuilder.local is there already"),
+        (["passwd", "nobody"], "nobody@metabuilder.local is no account"),
+    ]:
+        done = at_a_terminal(live, *words)
+        assert done.returncode == 64 and said in done.stdout and "Password:" not in done.stdout, (words, done)
+    assert "Password:" in at_a_terminal(live, "add", "eve").stdout
 
 
 def test_aliases_and_domains(live, client):
