@@ -159,7 +159,11 @@ fn busy(port: &Greeting, error: io::Error) -> io::Error {
     if proc::accepted_connections(port.address.port()) < *sessions {
         return error;
     }
-    let text = format!("all {sessions} processes have a client, others wait: raise {variable}");
+    let processes = match sessions {
+        1 => "the only process has".to_owned(),
+        sessions => format!("all {sessions} processes have"),
+    };
+    let text = format!("{processes} a client, others wait: raise {variable}");
     io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
@@ -415,7 +419,7 @@ mod tests {
         assert!(is_busy(&error));
         assert_eq!(
             reason(&error),
-            "all 1 processes have a client, others wait: raise LIMIT"
+            "the only process has a client, others wait: raise LIMIT"
         );
     }
 

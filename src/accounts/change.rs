@@ -1,6 +1,7 @@
 //! One change of what was added live, as the command line asks for it. Pure.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::names::{Names, split_by_lmtp};
 use super::records::{Record, Records, Targets};
 use super::{Quota, Role, password};
 use crate::site::{MAILBOXES, Site};
-use crate::values::{domain, nearest};
+use crate::values::{counted, domain, nearest};
 
 /// What shall change. Addresses are as the user wrote them; passwords are hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +139,72 @@ fn domains_of(records: &Records) -> BTreeSet<String> {
     let of_addresses = addresses.filter_map(|address| address.rsplit_once('@'));
     let of_addresses = of_addresses.map(|(_, domain)| domain.to_owned());
     of_addresses.chain(records.domains.iter().cloned()).collect()
+}
+
+/// How many accounts and aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    accounts: usize,
+    aliases: usize,
+}
+
+impl Counts {
+    fn of(records: &Records) -> Counts {
+        Counts {
+            accounts: records.accounts.len(),
+            aliases: records.aliases.len(),
+        }
+    }
+
+    /// Of those that stand in others in the same way.
+    fn of_equal(records: &Records, others: &Records) -> Counts {
+        let accounts = records.accounts.iter();
+        let aliases = records.aliases.iter();
+        Counts {
+            accounts: accounts
+                .filter(|(address, record)| others.accounts.get(*address) == Some(*record))
+                .count(),
+            aliases: aliases
+                .filter(|(address, targets)| others.aliases.get(*address) == Some(*targets))
+                .count(),
+        }
+    }
+
+    fn without(self, others: Counts) -> Counts {
+        Counts {
+            accounts: self.accounts - others.accounts,
+            aliases: self.aliases - others.aliases,
+        }
+    }
+
+    fn is_none(self) -> bool {
+        self.accounts + self.aliases == 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accounts = counted(self.accounts, "account", "accounts");
+        let aliases = counted(self.aliases, "alias", "aliases");
+        write!(f, "{accounts} and {aliases}")
+    }
+}
+
+/// What an import did, in words.
+fn imported(all: Counts, there: Counts, domains: &[String]) -> String {
+    if all == there && domains.is_empty() {
+        return format!("nothing changes: {there} are there already");
+    }
+    let already = if there.is_none() {
+        String::new()
+    } else {
+        format!("; {there} are there already")
+    };
+    let domains = match domains {
+        [] => String::new(),
+        domains => format!("; new domains: {}", domains.join(", ")),
+    };
+    format!("{} are imported{already}{domains}", all.without(there))
 }
 
 fn gets_mail_of(name: &str, alias: &str) -> String {
@@ -355,7 +422,7 @@ impl Changed<'_> {
 
     /// Everything, or nothing. What is there already as it is imported is no mistake.
     fn import(&mut self, records: &Records, replace: bool) -> Result<String, Vec<Objection>> {
-        let (accounts, aliases) = (records.accounts.len(), records.aliases.len());
+        let there = Counts::of_equal(records, &self.known.live);
         let mut objections = Vec::new();
         let mut object = |address: &str, checked: Result<(), String>| {
             if let Err(reason) = checked {
@@ -386,13 +453,7 @@ impl Changed<'_> {
         if !objections.is_empty() {
             return Err(objections);
         }
-        let domains = match added.as_slice() {
-            [] => String::new(),
-            added => format!("; new domains: {}", added.join(", ")),
-        };
-        Ok(format!(
-            "{accounts} accounts and {aliases} aliases are imported{domains}"
-        ))
+        Ok(imported(Counts::of(records), there, &added))
     }
 
     fn import_account(&mut self, address: &str, record: &Record, replace: bool) -> Result<(), String> {

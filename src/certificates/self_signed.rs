@@ -8,6 +8,7 @@ use rcgen::{
 
 use super::inspect::Certificate;
 use super::pair::Key;
+use crate::values::counted;
 
 /// Days that a generated certificate is valid.
 const VALID_DAYS: i32 = 365;
@@ -35,7 +36,8 @@ pub(super) fn renewal(certificate: &Certificate, names: &Names, now: Timestamp) 
     let left = certificate.expires.duration_since(now).as_hours() / 24;
     if left < RENEWAL_DAYS {
         return Some(format!(
-            "Renewed the self-signed certificate, which had {left} days left"
+            "Renewed the self-signed certificate, which had {} left",
+            counted(left, "day", "days")
         ));
     }
     if certificate.common_name != names.hostname {

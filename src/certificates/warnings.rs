@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::inspect::Certificate;
 use super::pair::Pair;
+use crate::values::counted;
 
 /// A certificate should have more than this many days left, one that lives shortly a third of its life.
 const LAST_DAYS: i64 = 14;
@@ -27,9 +28,9 @@ pub(super) fn all(pair: &Pair, hostname: &str, now: Timestamp) -> Vec<String> {
 pub(super) fn expired(leaf: &Certificate, now: Timestamp) -> Option<String> {
     (leaf.expires <= now).then(|| {
         format!(
-            "the certificate has expired on {}, {} days ago: renew it, then docker exec … mailroom reload",
+            "the certificate has expired on {}, {} ago: renew it, then docker exec … mailroom reload",
             day(leaf.expires),
-            days(leaf.expires, now)
+            counted(days(leaf.expires, now), "day", "days")
         )
     })
 }
@@ -37,9 +38,9 @@ pub(super) fn expired(leaf: &Certificate, now: Timestamp) -> Option<String> {
 fn not_yet(leaf: &Certificate, now: Timestamp) -> Option<String> {
     (leaf.begins > now).then(|| {
         format!(
-            "the certificate is not valid before {}, in {} days: is the clock right?",
+            "the certificate is not valid before {}, in {}: is the clock right?",
             leaf.begins,
-            days(now, leaf.begins)
+            counted(days(now, leaf.begins), "day", "days")
         )
     })
 }
@@ -49,8 +50,9 @@ fn soon(leaf: &Certificate, now: Timestamp) -> Option<String> {
     let is_soon = left < LAST_DAYS.min(days(leaf.begins, leaf.expires) / 3);
     is_soon.then(|| {
         format!(
-            "the certificate expires on {}, in {left} days: renew it",
-            day(leaf.expires)
+            "the certificate expires on {}, in {}: renew it",
+            day(leaf.expires),
+            counted(left, "day", "days")
         )
     })
 }

@@ -25,6 +25,7 @@ use crate::settings::Environment;
 use crate::site;
 use crate::staging::LIMIT;
 use crate::system::beneath;
+use crate::values::counted;
 
 /// Longest deletion of one account's mail.
 const DELETION: Duration = Duration::from_secs(3600);
@@ -543,7 +544,11 @@ fn show(name: &str, json: bool, environment: &Environment) -> anyhow::Result<u8>
     print(format_args!("origin      {}", shown.origin));
     match mail {
         Some(Mail { messages, bytes }) => {
-            print(format_args!("mail        {messages} messages, {bytes} bytes in {home}"));
+            let messages = counted(*messages, "message", "messages");
+            print(format_args!(
+                "mail        {messages}, {} in {home}",
+                counted(*bytes, "byte", "bytes")
+            ));
         }
         None => print(format_args!("mail        in {home}; Dovecot does not say how much")),
     }

@@ -5,6 +5,7 @@ use super::output::print;
 use crate::facts::rights::Rights;
 use crate::report::Report;
 use crate::settings::Environment;
+use crate::values::counted;
 
 /// Prints a summary, or the report; returns the exit code.
 pub fn run(environment: &Environment) -> anyhow::Result<u8> {
@@ -46,7 +47,6 @@ pub fn run(environment: &Environment) -> anyhow::Result<u8> {
 fn settings(given: usize) -> String {
     match given {
         0 => "nothing".to_owned(),
-        1 => "1 setting".to_owned(),
-        given => format!("{given} settings"),
+        given => counted(given, "setting", "settings"),
     }
 }

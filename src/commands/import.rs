@@ -19,6 +19,7 @@ use crate::accounts::password;
 use crate::accounts::records::Records;
 use crate::settings::Environment;
 use crate::site;
+use crate::values::counted;
 
 /// Most that a file of accounts may have, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -99,8 +100,8 @@ pub fn import(options: &Options, environment: &Environment) -> anyhow::Result<u8
     }
     if !wrong.is_empty() && !options.skip_wrong {
         complain(format_args!(
-            "nothing is imported: put the {} wrong lines right, or leave them out with --skip-wrong",
-            wrong.len()
+            "nothing is imported: put {} right, or leave out what is wrong with --skip-wrong",
+            counted(wrong.len(), "wrong line", "wrong lines")
         ));
         return Ok(EXIT_USAGE);
     }
@@ -189,27 +190,51 @@ fn hashed(read: &Import, there: &Records) -> Result<Records, String> {
     records
 }
 
+/// A row of the table that a dry run prints.
+struct Row<'a> {
+    name: &'a str,
+    what: String,
+    quota: String,
+    to_do: &'static str,
+}
+
+fn rows<'a>(records: &'a Records, known: &Known) -> Vec<Row<'a>> {
+    let accounts = records.accounts.iter().map(|(address, record)| Row {
+        name: address,
+        what: format!("{} {}", record.role.name(), password::cost(&record.hash).0),
+        quota: record.quota.map_or_else(|| "-".to_owned(), |quota| quota.to_string()),
+        to_do: to_do(known.live.accounts.get(address), record),
+    });
+    let aliases = records.aliases.iter().map(|(address, targets)| Row {
+        name: address,
+        what: format!("alias to {}", targets.targets.join(", ")),
+        quota: "-".to_owned(),
+        to_do: to_do(known.live.aliases.get(address), targets),
+    });
+    accounts.chain(aliases).collect()
+}
+
+/// The column of quotas is there where any account has one.
+fn table(rows: &[Row<'_>]) -> Table {
+    let has_quotas = rows.iter().any(|row| row.quota != "-");
+    let cells = |name, what, quota, to_do| {
+        if has_quotas {
+            vec![name, what, quota, to_do]
+        } else {
+            vec![name, what, to_do]
+        }
+    };
+    let mut table = Table::new(&cells("NAME", "WHAT", "QUOTA", "TO DO"));
+    for row in rows.iter().take(SHOWN) {
+        table.row(&cells(row.name, &row.what, &row.quota, row.to_do));
+    }
+    table
+}
+
 /// What a dry run says: a table, and counts.
 fn show(records: &Records, known: &Known) {
-    let mut table = Table::new(&["NAME", "WHAT", "TO DO"]);
-    let mut rows = Vec::new();
-    for (address, record) in &records.accounts {
-        let (scheme, _) = password::cost(&record.hash);
-        let old = known.live.accounts.get(address);
-        rows.push((address, format!("{} {scheme}", record.role.name()), to_do(old, record)));
-    }
-    for (address, targets) in &records.aliases {
-        let old = known.live.aliases.get(address);
-        rows.push((
-            address,
-            format!("alias to {}", targets.targets.join(", ")),
-            to_do(old, targets),
-        ));
-    }
-    for (address, what, to_do) in rows.iter().take(SHOWN) {
-        table.row(&[address, what, to_do]);
-    }
-    print(table);
+    let rows = rows(records, known);
+    print(table(&rows));
     if rows.len() > SHOWN {
         print(format_args!("and {} more", rows.len() - SHOWN));
     }
@@ -218,10 +243,10 @@ fn show(records: &Records, known: &Known) {
         *schemes.entry(password::cost(&record.hash).0).or_insert(0_usize) += 1;
     }
     for (scheme, count) in schemes {
-        print(format_args!("{scheme}: {count} accounts"));
+        print(format_args!("{scheme}: {}", counted(count, "account", "accounts")));
     }
     for what in ["add", "replace", "there already"] {
-        let count = rows.iter().filter(|(.., to_do)| *to_do == what).count();
+        let count = rows.iter().filter(|row| row.to_do == what).count();
         print(format_args!("{what}: {count}"));
     }
 }
@@ -249,11 +274,46 @@ pub fn export(environment: &Environment) -> anyhow::Result<u8> {
         }
     }
     all.aliases.extend(declared.aliases);
-    all.seal = None;
+    // What is of this server alone.
+    (all.seal, all.had_accounts) = (None, false);
     let primary = site::primary_domain(environment);
     print(
         all.text(&format!("all accounts of {primary}, with password hashes"))
             .trim_end(),
     );
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Role;
+    use crate::accounts::records::Record;
+
+    fn lines(quota: Option<&str>) -> Vec<String> {
+        let record = Record {
+            hash: password::SOME_HASH.to_owned(),
+            role: Role::User,
+            quota: quota.map(|quota| quota.parse().unwrap()),
+            enabled: true,
+            origin: None,
+        };
+        let mut records = Records::default();
+        records.accounts.insert("a@b.test".to_owned(), record);
+        let table = table(&rows(&records, &Known::default())).to_string();
+        table.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_dry_run_shows_quotas_where_there_are_any() {
+        let with = [
+            "NAME      WHAT            QUOTA  TO DO",
+            "a@b.test  user BLF-CRYPT  5G     add",
+        ];
+        assert_eq!(lines(Some("5G")), with);
+        assert_eq!(
+            lines(None),
+            ["NAME      WHAT            TO DO", "a@b.test  user BLF-CRYPT  add"]
+        );
+    }
 }

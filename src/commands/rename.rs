@@ -30,6 +30,7 @@ use crate::site::{self, DOMAINS, MYDOMAIN};
 use crate::system::beneath::{Place, is};
 use crate::system::files::{self, at};
 use crate::system::proc;
+use crate::values::counted;
 use crate::values::domain;
 
 /// Rows of the table that a dry run prints.
@@ -315,10 +316,13 @@ fn counts(changes: &[Renamed], is_primary: bool) -> String {
             None => counts.push((change.what, 1)),
         }
     }
-    let said = |(what, count): &(&str, usize)| match (*what, count) {
-        (what, 1) => format!("1 {what}"),
-        ("alias", count) => format!("{count} aliases"),
-        (what, count) => format!("{count} {what}s"),
+    let said = |(what, count): &(&str, usize)| {
+        let several = if *what == "alias" {
+            "aliases"
+        } else {
+            &format!("{what}s")
+        };
+        counted(*count, what, several)
     };
     let stays = if is_primary { "; all mail stays where it is" } else { "" };
     match counts.as_slice() {

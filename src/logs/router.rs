@@ -23,6 +23,7 @@ use super::sink::LogFile;
 use super::stdout::Stdout;
 use crate::layout::PROBE_ADDRESS;
 use crate::secrets::HIDDEN;
+use crate::values::counted;
 
 /// Size of each log file, in bytes; one full file is kept beside it.
 const LOG_FILE_LIMIT: u64 = 10 << 20;
@@ -145,7 +146,10 @@ impl Router {
         if lost == 0 {
             return;
         }
-        let text = format!("{lost} log lines were lost: they came faster than they could be written");
+        let text = format!(
+            "{} lost: more came than could be written",
+            counted(lost, "log line was", "log lines were")
+        );
         if self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
             self.told = Some(Instant::now());
         } else {

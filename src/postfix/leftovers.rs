@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::layout::QUEUE_DIRECTORY;
 use crate::system::beneath::Place;
 use crate::system::files;
+use crate::values::counted;
 
 /// A younger file may be one that a process is still writing.
 const OLD: Duration = Duration::from_secs(60);
@@ -20,13 +21,9 @@ pub(super) fn remove() -> io::Result<Vec<String>> {
         let directory = Path::new(QUEUE_DIRECTORY).join(name);
         let count = remove_from(&directory)?;
         if count > 0 {
-            let files = if count == 1 {
-                "1 file"
-            } else {
-                &format!("{count} files")
-            };
             lines.push(format!(
-                "Removed: {files} in {} that a crash had left unfinished",
+                "Removed: {} in {} that a crash had left unfinished",
+                counted(count, "file", "files"),
                 directory.display()
             ));
         }

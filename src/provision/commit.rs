@@ -20,6 +20,7 @@ use crate::system::beneath::Link;
 use crate::system::files::{self, Prepared};
 use crate::system::owners::{self, Repaired};
 use crate::system::processes::Processes;
+use crate::values::counted;
 
 /// What is in place.
 #[derive(Debug)]
@@ -200,10 +201,10 @@ fn repair_tree(tree: &Tree) {
     };
     let (path, user) = (path.display(), owner.user);
     if owners > 0 {
-        tracing::info!(%path, "Repaired: {owners} files below {path} belong to {user} again");
+        tracing::info!(%path, "Repaired: {user} owns {} below {path} again", counted(owners, "file", "files"));
     }
     if modes > 0 {
-        tracing::info!(%path, "Repaired: {modes} files below {path} are closed to other accounts again");
+        tracing::info!(%path, "Repaired: {} below {path} closed to other accounts again", counted(modes, "file", "files"));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, STATE_DIRECTORY};
 use crate::site::Site;
 use crate::trust::Trust;
+use crate::values::counted;
 
 /// Lines for the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,10 +100,6 @@ fn who_has_mail(directory: &Directory) -> String {
             names.join(", ")
         );
     }
-    let counted = |count: usize, one: &str, several: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {several}"),
-    };
     let has_administrator = accounts
         .iter()
         .any(|account| account.record.role == Role::Administrator);
@@ -141,8 +138,7 @@ fn unread_mail(maildirs: &Maildirs, directory: &Directory, site: &Site) -> Optio
     let at_least = if maildirs.more { "at least " } else { "" };
     let others = match others.len() {
         0 if !maildirs.more => String::new(),
-        1 => format!(" and {at_least}1 other place"),
-        others => format!(" and {at_least}{others} other places"),
+        others => format!(" and {at_least}{}", counted(others, "other place", "other places")),
     };
     Some(format!(
         "Warning: mail lies in {}{others} that no account reads: accounts have theirs in {MAIL_DIRECTORY}/<user>/Maildir, \

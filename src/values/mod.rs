@@ -8,6 +8,14 @@ pub mod relay_host;
 pub mod text;
 pub mod words;
 
+use std::fmt;
+
+/// A count with the word for what is counted: `1 file`, `2 files`.
+pub fn counted<T: fmt::Display + PartialEq + From<u8> + Copy>(count: T, one: &str, several: &str) -> String {
+    let word = if count == T::from(1) { one } else { several };
+    format!("{count} {word}")
+}
+
 /// The candidate most like `text`, if any is like it at all. One that begins with `text` counts as near.
 pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_ascii_lowercase();
@@ -25,4 +33,15 @@ pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .min_by_key(|(distance, candidate)| (*distance, candidate.len().abs_diff(text.len())))
         .filter(|(distance, candidate)| distance * 3 <= candidate.len().max(3))
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one() {
+        let counted = |count: usize| counted(count, "alias", "aliases");
+        assert_eq!([0, 1, 2].map(counted), ["0 aliases", "1 alias", "2 aliases"]);
+    }
 }

@@ -245,7 +245,7 @@ printf 'Subject: kept\\n\\nx\\n' >/v/user/Maildir/cur/1700000000.a.b:2,S
 printf '3 V1500000000 N78 G0123456789abcdef0123456789abcdef\\n77 :1700000000.a.b\\n' >/v/user/Maildir/dovecot-uidlist
 printf 'Old.2020\\n' >/v/user/Maildir/subscriptions; chown -R 1000:8 /v/user"""])
     server = lab.server(alias="carried-over", options=["-v", f"{volume}:/var/mail"])
-    server.wait_for_log("below /var/mail/user belong to vmail again")
+    server.wait_for_log("below /var/mail/user again")
     assert client.python("""
 import imaplib
 imap = imaplib.IMAP4("carried-over", 143); imap.login("user", "userpass123")

@@ -180,7 +180,7 @@ def commands(client, server, database):
     assert listed[name] == {"address": name, "enabled": True, "origin": "sql"}
     assert sorted(listed) == ["ann@metabuilder.local", "bob@b.test", name, "o'neil@metabuilder.local", "rel@metabuilder.local"]
     shown = server.exec("mailroom", "account", "show", name).stdout
-    assert "quota       1G\norigin      sql\nmail        1 messages, " in shown, shown
+    assert "quota       1G\norigin      sql\nmail        1 message, " in shown, shown
     assert server.exec("mailroom", "account", "show", "none", check=False).returncode == 64
 
     change("account", "set", name, "--role", "user", "--quota", "off")

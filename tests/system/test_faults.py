@@ -233,7 +233,7 @@ def test_another_image(lab, another_image, fault):
         server = lab.server(alias=alias, env=env, options=volumes, image=image, healthy=False)
         worst = max(worst, time_to_healthy(server))
         assert (server.sh("id -u vmail; id -u postfix").stdout == first) == (image == IMAGE)
-        server.wait_for_log("files below /var/mail/user belong to vmail again")
+        server.wait_for_log("below /var/mail/user again")
         load.wait_for(100)
     account(fault, "another image and hostname, and back", server, load, once=True, seconds=worst)
 

@@ -142,7 +142,7 @@ def test_folders_that_others_could_read(lab):
     mail = lab.volume()
     fill(mail, "mkdir -p /v/user/Maildir/.Old/{cur,new,tmp}; chown -R 5000:5000 /v; chmod -R 755 /v")
     server = lab.server(alias=name("folders"), options=["-v", f"{mail}:/var/mail"])
-    server.wait_for_log("below /var/mail/user are closed to other accounts again")
+    server.wait_for_log("below /var/mail/user closed to other accounts again")
     assert server.sh("find /var/mail/user -type d ! -perm 700").stdout == ""
 
 

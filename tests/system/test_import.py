@@ -63,6 +63,9 @@ def test_a_directory_of_docker_mailserver(lab, client, config):
     docker("cp", str(config), f"{server.id}:/opt/dms")
     again = server.exec("mailroom", "account", "import", "/opt/dms", "--dry-run").stdout
     assert "there already: 33" in again and "replace: 0" in again, again
+    assert "QUOTA" in again and re.search(r"^u0@metabuilder.local .* 5G +there already$", again, re.M), again
+    again = server.exec("mailroom", "account", "import", "/opt/dms").stdout
+    assert "nothing changes: 30 accounts and 3 aliases are there already" in again, again
     other = lab.server(alias="exported")
     export = server.exec("mailroom", "account", "export").stdout
     other.exec("mailroom", "account", "import", "-", input=export)
@@ -77,7 +80,7 @@ def test_a_dry_run_changes_nothing_and_wrong_lines_are_named(lab, client):
     listed = lambda: server.exec("mailroom", "account", "list").stdout
     before = listed()
     dry = run("--dry-run")
-    assert dry.returncode == 0 and "BLF-CRYPT: 1 accounts" in dry.stdout and "$2y$" not in dry.stdout, dry
+    assert dry.returncode == 0 and "BLF-CRYPT: 1 account\n" in dry.stdout and "$2y$" not in dry.stdout, dry
     refused = run()
     assert refused.returncode == 64, refused
     for said in ["-:3: the password must not be empty", "-:4: anna@metabuilder.local is there twice", "-:5: the quota", "--skip-wrong"]:

@@ -200,7 +200,7 @@ def test_of_a_flood_each_line_is_shown_or_told(lab, figure):
 
     def counted():
         logs = server.logs()
-        return len(set(re.findall(r"numbered (\d+)\.", logs))), sum(map(int, re.findall(r"(\d+) log lines were lost", logs)))
+        return len(set(re.findall(r"numbered (\d+)\.", logs))), sum(map(int, re.findall(r"(\d+) log lines? w[a-z]+ lost", logs)))
 
     until(lambda: sum(counted()) >= sent, lambda: f"of {sent} lines are (shown, told as lost): {counted()}")
     shown, told = counted()

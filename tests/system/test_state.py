@@ -32,7 +32,7 @@ ln -s /etc/passwd /v/user/link
 chown -R 1003:1003 /v/user && chmod -R go= /v/user
 """)
     server = lab.server(alias="drift", options=["-v", f"{volume}:/var/mail"])
-    server.wait_for_log("files below /var/mail/user belong to vmail again")
+    server.wait_for_log("below /var/mail/user again")
     assert client.python(IMAP.format(host="drift")).stdout.strip() == "Subject: from before"
     assert server.sh("find /var/mail/user ! -user vmail").stdout == ""
     assert server.sh("stat -c %U /etc/passwd").stdout == "root\n"
