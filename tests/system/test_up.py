@@ -40,6 +40,7 @@ def up():
         state = docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", container).stdout.strip()
         return done, state
 
+    run.container = container
     yield run
     docker("compose", "--project-directory", str(directory), "down", "-v")
 
@@ -73,6 +74,7 @@ def test_env_keeps_all_mail_and_the_banner_says_what_is_reached_where(up):
     assert "trusted              containers on the same network\n" in done.stdout
     assert "their mail is really sent\n" in done.stdout
     assert "WARNING: MAILROOM_CATCH_ALL is set" in done.stderr
+    assert "user / userpass123" in done.stdout and "log in to the test accounts" in done.stdout
 
 
 def test_an_address_of_another_machine(up):
@@ -82,3 +84,15 @@ def test_an_address_of_another_machine(up):
     assert "an address under ports: is not one of this machine's" in last and "Until then no server runs" in last
     done, state = up()
     assert done.returncode == 0 and state.startswith("running"), done.stderr
+
+
+def test_accounts_that_commands_added_are_told(up):
+    without = "services: {postfix: {environment: {MAILROOM_CATCH_ALL: ''}}}"
+    assert up(without)[0].returncode == 0
+    docker("exec", up.container, "mailroom", "account", "add", "ann", "--generate")
+    done, _ = up(without)
+    assert "mailroom account list shows them; the test accounts are gone" in done.stdout, done.stdout
+    assert "userpass123" not in done.stdout and "a first mail" not in done.stdout and "CATCH_ALL=NAME" in done.stdout
+    docker("exec", up.container, "mailroom", "account", "remove", "ann")
+    done, _ = up(without)
+    assert "mailroom account add NAME adds one" in done.stdout, done.stdout
