@@ -130,6 +130,9 @@ pub fn read(values: &Values, site: &Site, live: &Records) -> (Declaration, Vec<W
     reading.accounts(values.entry(ACCOUNTS), live);
     let places = reading.aliases(values.entry(ALIASES));
     reading.check_aliases(&places, live);
+    if let Some(value) = values.entry(ALIASES).filter(|value| value.file.is_none()) {
+        reading.show_aliases(value);
+    }
     (reading.found, reading.wrong)
 }
 
@@ -166,9 +169,16 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn accounts(&mut self, value: Option<&Value>, live: &Records) {
         let mut places: BTreeMap<Address, Place> = BTreeMap::new();
-        for (place, entry) in value.map(entries).unwrap_or_default() {
+        let mut entries = value.map(entries).unwrap_or_default().into_iter().peekable();
+        while let Some((place, entry)) = entries.next() {
             let name = entry.split(':').next().unwrap_or_default();
-            let declared = account(entry, self.site).and_then(|declared| match places.get(&declared.address) {
+            let is_followed = entries.peek().is_some_and(|(next, _)| next.origin == place.origin);
+            let declared = account(entry, self.site).map_err(|reason| with_separator(entry, reason));
+            let declared = declared.and_then(|declared| match places.get(&declared.address) {
+                _ if is_followed && entry.ends_with(',') => Err(format!(
+                    "ends with a comma, and another entry follows: {SEPARATORS} (a password that ends with one is given as a hash: \
+                     doveadm pw)"
+                )),
                 Some(other) => Err(format!("is declared twice, there and in {}", other.said())),
                 None => Ok(declared),
             });
@@ -274,6 +284,18 @@ impl Reading<'_> {
         places
     }
 
+    /// Aliases are no secret.
+    fn show_aliases(&mut self, value: &Value) {
+        let shown = words::cut(
+            &value.raw.split_whitespace().collect::<Vec<_>>().join(" "),
+            LONGEST_SHOWN,
+        );
+        let wrong = self.wrong.iter_mut();
+        for wrong in wrong.filter(|wrong| wrong.entry == Entry::Alias && !wrong.is_in_file) {
+            wrong.mistake.value.clone_from(&shown);
+        }
+    }
+
     /// Each alias leads to somebody, and none in a circle.
     fn check_aliases(&mut self, places: &BTreeMap<String, Place>, live: &Records) {
         let declared = self.found.accounts.iter().map(|account| account.address.text());
@@ -341,6 +363,7 @@ fn entries(value: &Value) -> Vec<(Place, &str)> {
 
 /// `user[@domain]:password-or-{SCHEME}hash[:role][:quota=5G]`.
 fn account(entry: &str, site: &Site) -> Result<Declared, String> {
+    check_quotes(entry)?;
     let mut fields = entry.split(':');
     let address = served(Address::read(fields.next().unwrap_or_default(), &site.domain)?, site)?;
     if let Some(domain) = site.domains().find(|domain| **domain == address.name) {
@@ -387,12 +410,46 @@ fn role_and_quota<'a>(fields: impl Iterator<Item = &'a str>) -> Result<(Role, Op
             "user" => role = Role::User,
             _ => match field.strip_prefix("quota=") {
                 Some(text) => quota = Some(text.parse().map_err(|reason| format!("quota={text}: {reason}"))?),
-                None => return Err(OTHER_FIELD.to_owned()),
+                None => return Err(other_field(field)),
             },
         }
     }
     Ok((role, quota))
 }
+
+/// A list of a compose file takes quotes behind the equals sign for a part of the value.
+fn check_quotes(entry: &str) -> Result<(), String> {
+    if entry.starts_with(['"', '\'']) {
+        return Err(
+            "begins with a quotation mark, which is a part of the entry: leave the quotes out (in a compose file: NAME: value, or \
+             - NAME=value, without quotes behind the =)"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// What is wrong with an entry, with what a comma in it may be meant for.
+fn with_separator(entry: &str, reason: String) -> String {
+    if entry.contains(',') {
+        format!("{reason}; {SEPARATORS}")
+    } else {
+        reason
+    }
+}
+
+/// What stands between entries.
+const SEPARATORS: &str = "between two entries stands a blank or a line break, and no comma";
+
+fn other_field(field: &str) -> String {
+    match field.to_ascii_lowercase().parse::<Role>() {
+        Ok(role) => format!("the role is written in small letters: {}", role.name()),
+        Err(_) => OTHER_FIELD.to_owned(),
+    }
+}
+
+/// Letters of a variable that are shown.
+const LONGEST_SHOWN: usize = 300;
 
 /// It may be a part of the password: it is not shown.
 const OTHER_FIELD: &str = "what stands behind the password must be a role (admin, relay or user) or a quota (quota=5G); a \
@@ -400,6 +457,7 @@ const OTHER_FIELD: &str = "what stands behind the password must be a role (admin
 
 /// `alias[@domain]:target[,target…]`, or `@domain:target` for all that is nobody's.
 fn alias(entry: &str, site: &Site) -> Result<Alias, String> {
+    check_quotes(entry)?;
     let (name, targets) = entry
         .split_once(':')
         .ok_or("has no target: write alias:target, or alias:target,target")?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::Read;
 use crate::accounts::known::Known;
-use crate::accounts::{Directory, Role};
+use crate::accounts::{Alias, Directory, Role};
 use crate::facts::Facts;
 use crate::facts::maildirs::Maildirs;
 use crate::layout::{MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, STATE_DIRECTORY};
@@ -48,6 +48,7 @@ pub(super) fn of(read: &Read, trust: &Trust, directory: &Directory) -> Notices {
             .chain(&trust.notes)
             .cloned()
             .chain(unread_mail(&read.facts.maildirs, directory, &read.site))
+            .chain(taken_by_aliases(directory))
             .collect(),
         warnings: wrong_entries(read)
             .chain(storage(read))
@@ -123,6 +124,22 @@ fn mailbox(maildir: &Path) -> Cow<'_, str> {
     home.unwrap_or(maildir).to_string_lossy()
 }
 
+/// Accounts whose mail an alias of their name takes.
+fn taken_by_aliases(directory: &Directory) -> Option<String> {
+    let takes_all = |alias: &&Alias| !alias.targets.contains(&alias.address) && directory.is_account(&alias.address);
+    let mut taking = directory.aliases.iter().filter(takes_all);
+    let Alias { address, targets } = taking.next()?;
+    let others = match taking.count() {
+        0 => String::new(),
+        others => format!("; so it is with {}", counted(others, "other account", "other accounts")),
+    };
+    Some(format!(
+        "Mail for {address} goes to {} alone: an alias has the name of that account; with the account among its targets that gets \
+         a copy{others}",
+        targets.join(", ")
+    ))
+}
+
 /// Mail that was there before, in the layout of another image, and that no account reads. A relay alone leaves all mail.
 fn unread_mail(maildirs: &Maildirs, directory: &Directory, site: &Site) -> Option<String> {
     if !site.mailboxes || directory.external.is_some() || maildirs.paths.is_empty() {
@@ -196,6 +213,27 @@ mod tests {
     use super::super::read::tests::site;
     use super::*;
     use crate::accounts::TestAccounts;
+
+    #[test]
+    fn an_alias_that_takes_the_mail_of_an_account() {
+        let tests = TestAccounts::all("a.test").unwrap();
+        let said = |targets: &[&str]| {
+            taken_by_aliases(&Directory {
+                accounts: tests.accounts().collect(),
+                aliases: vec![Alias {
+                    address: "user@a.test".to_owned(),
+                    targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+                }],
+                ..Directory::default()
+            })
+        };
+        let taken = said(&["admin@a.test"]).unwrap();
+        assert!(
+            taken.starts_with("Mail for user@a.test goes to admin@a.test alone: "),
+            "{taken}"
+        );
+        assert_eq!(said(&["admin@a.test", "user@a.test"]), None);
+    }
 
     #[test]
     fn mail_that_no_account_reads() {

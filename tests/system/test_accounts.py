@@ -129,7 +129,7 @@ def test_what_is_wrong_is_named_with_its_line():
                     command=["check"], check=False)
     assert done.returncode == 64 and "secret-" not in done.stderr, done.stderr
     for said in ["/t/accounts:3: bob@elsewhere.test", "name it in MAILROOM_DOMAINS", "/t/accounts:4: c", "NOSUCH", "/t/accounts:5: a",
-                 "declared twice", "MAILROOM_ALIASES=<hidden>", "is neither an account nor an alias"]:
+                 "declared twice", "MAILROOM_ALIASES=info:alicia", "is neither an account nor an alias"]:
         assert said in done.stderr, (said, done.stderr)
 
 

@@ -94,6 +94,24 @@ fn aliases_lead_to_somebody_and_never_in_a_circle() {
 }
 
 #[test]
+fn an_alias_that_takes_the_mail_of_an_account_is_told() {
+    let (_, said) = made(vec![
+        add("alice"),
+        add("bob"),
+        alias("alice", &["bob"]),
+        alias("alice", &["alice"]),
+        alias("info", &["bob"]),
+        add("info"),
+        alias("bob", &["bob", "x@example.org"]),
+    ]);
+    let takes: Vec<bool> = said
+        .iter()
+        .map(|said| said.as_ref().unwrap().contains("takes all mail of the account"))
+        .collect();
+    assert_eq!(takes, [false, false, true, false, false, true, false], "{said:?}");
+}
+
+#[test]
 fn an_import_is_all_or_nothing_and_names_all_that_is_wrong() {
     let import = |accounts: &[&str], aliases: &[(&str, &str)], replace| {
         let mut records = Records::default();

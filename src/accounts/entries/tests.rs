@@ -38,6 +38,38 @@ fn of_files(accounts: &str, live: &[&str]) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
+fn slips_in_entries_are_named() {
+    for (accounts, reason) in [
+        ("\"alice:secret-1\"", "leave the quotes out"),
+        ("'alice:secret-1 bob:secret-2'", "leave the quotes out"),
+        ("alice:secret-1:ADMIN", "the role is written in small letters: admin"),
+        ("alice:secret-1,bob:secret-2", "no comma"),
+        ("alice:secret-1:admin, bob:secret-2", "no comma"),
+        (
+            "alice:secret-1, bob:secret-2",
+            "ends with a comma, and another entry follows",
+        ),
+        (
+            "alice:secret-1,\nbob:secret-2",
+            "ends with a comma, and another entry follows",
+        ),
+    ] {
+        let said = said(&[(ACCOUNTS, accounts)]).join("\n");
+        assert!(said.contains(reason) && !said.contains("secret-"), "{accounts}: {said}");
+    }
+    assert_eq!(said(&[(ACCOUNTS, "alice:secret-1,")]), [""; 0], "nothing follows");
+    let aliases = said(&[(ACCOUNTS, "alice:x"), (ALIASES, "\"info:alice\"")]).join("");
+    assert!(aliases.contains("leave the quotes out"), "{aliases}");
+}
+
+#[test]
+fn aliases_are_shown_and_accounts_are_not() {
+    let (_, mistakes) = read_all(&[(ACCOUNTS, "alice:secret-1:boss"), (ALIASES, "info:nobody\nsales:alice")]);
+    let shown: Vec<&str> = mistakes.iter().map(|mistake| mistake.value.as_str()).collect();
+    assert_eq!(shown, [HIDDEN, "info:nobody sales:alice"]);
+}
+
+#[test]
 fn names_that_dovecot_would_split() {
     let wrong = |pairs: &[(&str, &str)]| {
         said(pairs)
