@@ -215,17 +215,6 @@ fn no_aliases() -> String {
     format!("aliases are names of mailboxes, and {MAILBOXES}=off leaves none")
 }
 
-/// What is to be said where an alias of this name takes the mail of the account.
-fn taken(names: &Names<'_>, address: &str) -> Option<String> {
-    let targets = names.aliases.get(address)?;
-    let keeps_copy = targets.iter().any(|target| target == address);
-    (!keeps_copy).then(|| {
-        format!(
-            "; the alias {address} takes all mail of the account {address}: with the account among its targets that gets a copy"
-        )
-    })
-}
-
 /// It leads to somebody, and not in a circle.
 fn check_alias_among(names: &Names<'_>, address: &str) -> Result<(), String> {
     let targets = names.aliases.get(address).copied().unwrap_or_default();
@@ -265,7 +254,7 @@ impl Changed<'_> {
         let was_first = self.known.never_had_accounts() && self.site.has_test_accounts();
         self.known.live.accounts.insert(address.clone(), record);
         let gone = if was_first { "; the test accounts are gone" } else { "" };
-        let taken = taken(&self.names(), &address).unwrap_or_default();
+        let taken = self.taken(&address);
         Ok(format!("{address} is added ({}){gone}{taken}", role.name()))
     }
 
@@ -350,11 +339,8 @@ impl Changed<'_> {
             }
         }
         let said = format!("{address} leads to {}", alias.targets.join(", "));
-        let names = self.names();
-        check_alias_among(&names, &address).map_err(|reason| format!("{address}: {reason}"))?;
-        let is_account = names.accounts.contains(address.as_str());
-        let taken = taken(&names, &address).filter(|_| is_account);
-        Ok(said + &taken.unwrap_or_default())
+        check_alias_among(&self.names(), &address).map_err(|reason| format!("{address}: {reason}"))?;
+        Ok(said + &self.taken(&address))
     }
 
     fn remove_alias(&mut self, name: &str, targets: &[String]) -> Result<String, String> {
@@ -594,6 +580,19 @@ impl Changed<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// What is to be said where an alias of this name takes the mail of the account.
+    fn taken(&self, address: &str) -> String {
+        let Known { declared, live } = &self.known;
+        let alias = declared.aliases.get(address).or_else(|| live.aliases.get(address));
+        let takes_all = alias.is_some_and(|alias| alias.targets.iter().all(|target| target != address));
+        if !takes_all || !self.known.is_account(address) {
+            return String::new();
+        }
+        format!(
+            "; the alias {address} takes all mail of the account {address}: with the account among its targets that gets a copy"
+        )
     }
 
     /// A live account, for a change.
