@@ -8,6 +8,7 @@ ARG DEBIAN_IMAGE=debian:trixie-slim
 FROM ${RUST_IMAGE} AS dependencies
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
  && cargo test --release --locked --no-run \
  && cargo build --release --locked \
@@ -26,11 +27,12 @@ FROM ${DEBIAN_IMAGE}
 # The accounts are made first, so that their ids, and with them the owners on volumes, are the same in every build.
 RUN groupadd --gid 5000 vmail && useradd --uid 5000 --gid 5000 --home-dir /var/mail --no-create-home vmail \
  && groupadd --system --gid 901 postfix && groupadd --system --gid 902 postdrop \
- && groupadd --system --gid 903 dovecot && groupadd --system --gid 904 dovenull && groupadd --system --gid 905 policyd \
+ && groupadd --system --gid 903 dovecot && groupadd --system --gid 904 dovenull && groupadd --system --gid 905 policyd && groupadd --system --gid 906 httpd \
  && useradd --system --uid 901 --gid 901 --home-dir /var/spool/postfix --no-create-home postfix \
  && useradd --system --uid 903 --gid 903 --home-dir /usr/lib/dovecot --no-create-home dovecot \
  && useradd --system --uid 904 --gid 904 --home-dir /nonexistent --no-create-home dovenull \
  && useradd --system --uid 905 --gid 905 --home-dir /nonexistent --no-create-home policyd \
+ && useradd --system --uid 906 --gid 906 --home-dir /nonexistent --no-create-home httpd \
  && echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections \
  && apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
