@@ -62,7 +62,7 @@ LABEL org.opencontainers.image.title="Mailroom" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="0.1.0"
 
-EXPOSE 25 465 587 110 143 993 995 4190
+EXPOSE 25 465 587 110 143 993 995 4190 8025
 VOLUME ["/var/mail", "/etc/postfix", "/etc/dovecot/certs", "/var/spool/postfix", "/var/lib/mailroom"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=40s --retries=3 CMD ["/healthcheck"]
 STOPSIGNAL SIGTERM

@@ -8,8 +8,10 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::commands::account::{self, Accounts};
+use crate::commands::healthcheck;
 use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
+use crate::http;
 use crate::policyd;
 use crate::settings::Environment;
 
@@ -25,8 +27,17 @@ struct Arguments {
 enum Subcommands {
     /// Start the mail server and keep it running (the default)
     Run,
+    /// Show how the server is: daemons, queue, certificate, last warnings
+    Status {
+        /// As one JSON object
+        #[arg(long, conflicts_with = "watch")]
+        json: bool,
+        /// Show it anew every two seconds
+        #[arg(long)]
+        watch: bool,
+    },
     /// Say in one line whether clients are served; exit code 0 or 1
-    Healthcheck,
+    Healthcheck(healthcheck::Options),
     /// Say what is wrong with the environment, without starting or changing anything; exit code 0, 64 or 78
     Check,
     /// Print the files that would be written, secrets hidden
@@ -69,6 +80,9 @@ enum Subcommands {
     /// Limit logins and submissions: a part of the running server
     #[command(hide = true)]
     Policyd,
+    /// Serve health, metrics and the status page: a part of the running server
+    #[command(hide = true)]
+    Httpd,
     /// Describe every environment variable
     HelpEnv {
         /// As the README's tables
@@ -101,8 +115,10 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::Domain(command) => code(commands::names::domains(command, environment)),
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::AuthWorker { driver, host, port } => code(commands::auth_worker::run(&driver, &host, port)),
-        Subcommands::Healthcheck => commands::healthcheck::run().into(),
+        Subcommands::Healthcheck(options) => healthcheck::run(&options).into(),
+        Subcommands::Status { json, watch } => code(commands::status::run(json, watch)),
         Subcommands::Policyd => code(policyd::run().map(|()| 0)),
+        Subcommands::Httpd => code(http::run().map(|()| 0)),
         Subcommands::HelpEnv { markdown, json } => {
             print(commands::help_env::text(markdown, json).trim_end());
             ExitCode::SUCCESS

@@ -42,6 +42,8 @@ pub const RUN_DIRECTORY: &str = "/run/mailroom";
 pub const DOVECOT_RUN_DIRECTORY: &str = "/run/dovecot";
 /// The accounts with the hashes of their passwords (Dovecot docs, "Passwd-file").
 pub const USERS_FILE: &str = "/run/mailroom/dovecot/users";
+/// How Dovecot reaches the directory that holds accounts, where there is one.
+pub const DIRECTORY_CONFIG: &str = "/run/mailroom/dovecot/directory.conf";
 /// Where Postfix asks Dovecot about logins.
 pub const AUTH_SOCKET: &str = "/var/spool/postfix/private/auth";
 /// Where Postfix hands mail to Dovecot, for accounts whose delivery is Dovecot's.
@@ -56,6 +58,8 @@ pub const SUBMISSION_POLICY_SOCKET: &str = "/run/mailroom/policyd/submissions";
 pub const LOGIN_POLICY_SERVER: ([u8; 4], u16) = ([127, 0, 0, 1], 9905);
 /// What Dovecot shows there, and hashes passwords with.
 pub const LOGIN_POLICY_SECRET: &str = "/run/mailroom/policyd/secret";
+/// Where `mailroom httpd` asks PID 1 how the server is.
+pub const HTTP_QUESTIONS: &str = "/run/mailroom/httpd/questions";
 /// Our own lookup tables: beside the user's, which lie in the volume or wherever they are mounted.
 pub const POSTFIX_TABLES: &str = "/run/mailroom/postfix-tables";
 /// The login at the relay host.

@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::proc;
 
-/// Time for each step of a probe. docker gives the whole check 10 s.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time for each step of a probe.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 /// A greeting is one line; more than this is not a greeting.
 const LONGEST_GREETING: u64 = 1024;
 /// Dovecot greets with what logins may look like, a line for each.
@@ -117,6 +117,15 @@ impl Probe {
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
         }
     }
+
+    /// Why there is no answer yet, though there should be.
+    pub fn late(&self) -> io::Error {
+        let late = io::ErrorKind::TimedOut.into();
+        match self {
+            Probe::Greeting(greeting) => busy(greeting, late),
+            _ => late,
+        }
+    }
 }
 
 /// The place that is asked, as messages name it.
@@ -137,7 +146,7 @@ impl fmt::Display for Probe {
 /// An error of [`Probe::ask`] in words, without the place.
 pub fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs()),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("no answer within {} s", PATIENCE.as_secs_f64()),
         io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
         io::ErrorKind::NotFound => "does not exist".to_owned(),
         io::ErrorKind::UnexpectedEof => "closed without a greeting".to_owned(),
@@ -171,7 +180,7 @@ fn busy(port: &Greeting, error: io::Error) -> io::Error {
 fn greet(port: &Greeting) -> io::Result<()> {
     let stream = open(port.address, port.source)?;
     if port.tls {
-        converse(tls::wrap(stream)?, port)
+        converse(tls::wrap(Acknowledging(stream))?, port)
     } else {
         converse(stream, port)
     }
@@ -279,10 +288,32 @@ fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A connection whose data is acknowledged at once. smtpd(8) writes its side of a TLS handshake in pieces, and waits for the
+/// acknowledgement of each: by default that comes 40 ms later. The kernel forgets the option now and then (tcp(7)), so it is set
+/// again before each read.
+struct Acknowledging(TcpStream);
+
+impl Read for Acknowledging {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        rustix::net::sockopt::set_tcp_quickack(&self.0, true)?;
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Acknowledging {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A socket on which each call, connect(2) included, ends after [`PATIENCE`].
 fn socket_with_patience(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let patience = TimeVal::new(PATIENCE.as_secs().cast_signed(), 0);
+    let patience = TimeVal::new(PATIENCE.as_secs().cast_signed(), PATIENCE.subsec_micros().into());
     setsockopt(&socket, sockopt::SendTimeout, &patience)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
     Ok(socket)
@@ -359,7 +390,7 @@ mod tests {
         let probe = Probe::Farewell { path: path.clone() };
         assert_eq!(trouble(&probe), "does not exist");
         let listener = UnixListener::bind(&path).unwrap();
-        assert_eq!(trouble(&probe), "no answer within 3 s", "the kernel alone accepts");
+        assert_eq!(trouble(&probe), "no answer within 1.5 s", "the kernel alone accepts");
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();

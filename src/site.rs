@@ -2,6 +2,7 @@
 //! the names that the founding README gave them; Dovecot, the certificate and the question of trust follow them too.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -96,6 +97,9 @@ pub struct Site {
     /// `MAILROOM_LOG_LEVEL`.
     #[serde(rename = "mailroom_log_level", deserialize_with = "level")]
     pub log_level: tracing::Level,
+    /// `MAILROOM_HTTP_LISTEN`: where health, metrics and the status page are served; `None` for off.
+    #[serde(rename = "mailroom_http_listen", deserialize_with = "listener")]
+    pub http_listen: Option<SocketAddr>,
     /// `TZ`.
     #[serde(rename = "tz")]
     pub time_zone: String,
@@ -201,6 +205,11 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::E
     u32::deserialize(deserializer).map(|limit| Some(limit).filter(|limit| *limit > 0))
 }
 
+/// An address and a port, or `off`, as `Kind::Listener` writes them.
+fn listener<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    Ok(String::deserialize(deserializer)?.parse().ok())
+}
+
 /// Whole seconds, as `Kind::Seconds` writes them.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_secs)
@@ -246,6 +255,8 @@ pub const ALIASES: &str = "MAILROOM_ALIASES";
 pub const QUOTA: &str = "MAILROOM_QUOTA";
 /// The variable that switches filters on.
 pub const SIEVE: &str = "MAILROOM_SIEVE";
+/// The variable that says where the status page is.
+pub const HTTP_LISTEN: &str = "MAILROOM_HTTP_LISTEN";
 /// The variable that keeps all mail in one mailbox.
 pub const CATCH_ALL: &str = "MAILROOM_CATCH_ALL";
 
@@ -570,6 +581,13 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::OneOf(LEVELS),
         default: "info",
         help: "Which of Mailroom's own lines are logged: those of this level and above. `debug` also says which variables were taken for those of Kubernetes services and docker links.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: HTTP_LISTEN,
+        kind: Kind::Listener,
+        default: "127.0.0.1:8025",
+        help: "Where the status page, `/metrics`, `/livez` and `/readyz` are served. `0.0.0.0:8025` opens them to other containers, the page and the metrics for trusted networks alone.",
         ..Variable::NEW
     },
     Variable {

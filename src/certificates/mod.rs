@@ -19,6 +19,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use self::clients::{wrong_chain, wrong_pair};
 pub use self::look::look;
@@ -63,6 +64,19 @@ pub fn is_about(mistake: &Mistake) -> bool {
     directory.is_some_and(|directory| Path::new(&mistake.variable).starts_with(directory))
 }
 
+/// A certificate in a few words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// For whom it is.
+    pub names: Vec<String>,
+    /// Who signed it.
+    pub issuer: String,
+    /// It was made here.
+    pub is_ours: bool,
+    /// When it ends to be valid, in seconds since 1970.
+    pub expires: i64,
+}
+
 /// What becomes of the pair.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -82,6 +96,20 @@ impl Found {
             State::Users(_) => (SERVED_CERTIFICATE, SERVED_CERTIFICATE),
             _ => (CERTIFICATE, KEY),
         }
+    }
+
+    /// What is served, if there is anything.
+    pub fn summary(&self) -> Option<Summary> {
+        let (State::Ours(pair) | State::Users(pair)) = &self.state else {
+            return None;
+        };
+        let leaf = &pair.leaf;
+        Some(Summary {
+            names: leaf.names.clone().unwrap_or_else(|| vec![leaf.common_name.clone()]),
+            issuer: leaf.issuer_name.clone(),
+            is_ours: matches!(self.state, State::Ours(_)),
+            expires: leaf.expires.as_second(),
+        })
     }
 
     /// The pair is a user's own.

@@ -17,6 +17,7 @@ pub mod reload;
 mod rename;
 pub mod render;
 pub mod run;
+pub mod status;
 mod table;
 
 use crate::certificates;

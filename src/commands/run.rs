@@ -19,6 +19,7 @@ use crate::facts::rights::Rights;
 use crate::health;
 use crate::layout::RUN_DIRECTORY;
 use crate::logs::{Logs, Meanings};
+use crate::metrics::Metrics;
 use crate::provision::volumes::{self, Locked};
 use crate::provision::{self, Desired, Provisioned, Read, commit, desired, provision, read};
 use crate::report::Report;
@@ -105,12 +106,14 @@ async fn begin(environment: &Environment, signals: Signals) -> anyhow::Result<u8
     };
     limit_open_files()?;
     let lines = DAEMONS.iter().map(|daemon| daemon.log_lines()).collect();
-    let (logs, meanings) = Logs::start(lines)?;
+    let metrics = Metrics::new();
+    let (logs, meanings) = Logs::start(lines, metrics.clone())?;
     let origin = Origin {
         daemons: DAEMONS,
         environment: environment.clone(),
         processes: processes.clone(),
         logs: logs.clone(),
+        metrics,
     };
     // The locks outlast the sweep: until then something may still write.
     let mut locked = Locked::default();

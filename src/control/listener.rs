@@ -1,8 +1,8 @@
-//! PID 1's end of the socket.
+//! PID 1's end of the sockets.
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
-use super::{Answer, Request, socket};
+use super::{Answer, Door, Request};
 use crate::system::files;
 
 /// A request, and where its answer is awaited.
@@ -25,19 +25,16 @@ pub struct Asked {
 
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest request, in bytes: the import of a hundred thousand accounts.
-const LONGEST: u64 = 256 << 20;
+/// Owner and group may connect; until their names are looked up, root alone.
+const MODE: u32 = 0o660;
 
 /// Takes requests, on the current `LocalSet`.
-pub fn listen(requests: UnboundedSender<Asked>) -> io::Result<()> {
-    let path = socket();
-    files::remove(&path)?;
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+pub fn listen(door: Door, requests: UnboundedSender<Asked>) -> io::Result<()> {
+    let listener = files::at(&door.path, bind(&door))?;
     spawn_local(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(spawn_local(serve(stream, requests.clone()))),
+                Ok((stream, _)) => drop(spawn_local(serve(stream, door.clone(), requests.clone()))),
                 // As when file descriptors have run out for a while.
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
@@ -46,14 +43,29 @@ pub fn listen(requests: UnboundedSender<Asked>) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(mut stream: UnixStream, requests: UnboundedSender<Asked>) {
+fn bind(door: &Door) -> io::Result<UnixListener> {
+    files::remove(&door.path)?;
+    let listener = UnixListener::bind(&door.path)?;
+    std::fs::set_permissions(&door.path, Permissions::from_mode(0o600))?;
+    let (user, group) = door.owner.ids()?;
+    chown(&door.path, Some(user.as_raw()), Some(group.as_raw()))?;
+    std::fs::set_permissions(&door.path, Permissions::from_mode(MODE))?;
+    Ok(listener)
+}
+
+async fn serve(mut stream: UnixStream, door: Door, requests: UnboundedSender<Asked>) {
     let mut line = String::new();
     let (reader, mut writer) = stream.split();
-    if BufReader::new(reader.take(LONGEST)).read_line(&mut line).await.is_err() {
+    if BufReader::new(reader.take(door.longest))
+        .read_line(&mut line)
+        .await
+        .is_err()
+    {
         return;
     }
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => answered(request, &requests).await,
+        Ok(request) if (door.allows)(&request) => answered(request, &requests).await,
+        Ok(_) => Answer::Refused("this may not be asked here".to_owned()),
         Err(_) => Answer::Refused("this is no request that this version knows".to_owned()),
     };
     if let Ok(text) = serde_json::to_string(&answer) {

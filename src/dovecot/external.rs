@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::accounts::external::{Dialect, External, LDAP, Ldap, SQL, Sql, WORKER_DRIVER};
 use crate::accounts::url::Url;
-use crate::layout::{MAIL_DIRECTORY, PROGRAM, RUN_DIRECTORY, VMAIL_UID};
+use crate::layout::{DIRECTORY_CONFIG, MAIL_DIRECTORY, PROGRAM, RUN_DIRECTORY, VMAIL_UID};
 use crate::plan::TABLE_HEADER;
 use crate::site::Site;
 
@@ -24,7 +24,7 @@ pub(super) const NAMES: &str = "wrong:::::::\n";
 /// How the directory is reached, for root alone: the database's password stands there. What vmail runs, such as dovecot-lda, reads
 /// dovecot.conf and passes over this file; it asks the auth server about accounts.
 pub(super) fn place_file() -> PathBuf {
-    Path::new(RUN_DIRECTORY).join("dovecot/directory.conf")
+    DIRECTORY_CONFIG.into()
 }
 
 /// What that file holds.

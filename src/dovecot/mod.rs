@@ -6,6 +6,7 @@ mod config;
 mod external;
 mod limits;
 mod lists;
+mod log_counts;
 mod log_lines;
 mod old_names;
 mod passwd_files;

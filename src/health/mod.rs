@@ -1,18 +1,22 @@
 //! Whether a client would be served. PID 1 writes down what is to be asked; the health check, a process of its own, asks.
 //! It looks at what PID 1 says of its daemons, too: why one is down, and until when, is more than a silent port says.
 
-use std::fmt;
+mod report;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::report::{Fault, Report, Severity, State};
 use crate::layout::RUN_DIRECTORY;
 use crate::plan::File;
 use crate::probes::{self, Probe};
-use crate::supervise::status::{self, Doing};
+use crate::supervise::status;
 
 /// A probe with a name for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,78 +100,45 @@ pub fn waiting() -> Option<String> {
     fs::read_to_string(standby_note()).ok()
 }
 
-/// What the health check finds.
-#[derive(Debug)]
-pub enum State {
-    /// The server waits for another one to end, in words.
-    Standby(String),
-    /// The server has started.
-    Started(Health),
-}
-
-/// The outcome of all probes.
-#[derive(Debug)]
-pub struct Health {
-    /// What does not work, in words.
-    pub troubles: Vec<String>,
-    /// What works as far as its limits go, what is wrong though everybody is served, and what clients are served without, in
-    /// words.
-    pub degraded: Vec<String>,
-    /// Ports that greeted.
-    pub served: Vec<u16>,
-    /// What else answered.
-    pub others: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.troubles.is_empty() {
-            return write!(f, "unhealthy: {}", self.troubles.join("; "));
-        }
-        if !self.degraded.is_empty() {
-            return write!(f, "degraded: {}", self.degraded.join("; "));
-        }
-        let ports: Vec<String> = self.served.iter().map(u16::to_string).collect();
-        let others: String = self.others.iter().map(|name| format!(" and {name}")).collect();
-        let took = self.took.as_millis();
-        write!(f, "healthy: ports {}{others} answer ({took} ms)", ports.join(" "))
-    }
-}
-
-impl Health {
-    /// Counts one answer; there is none where the probe itself failed.
-    fn add(&mut self, named: &Named, answer: Option<io::Result<()>>) {
-        let in_words = |error: &io::Error| format!("{}: {}", named.called(), probes::reason(error));
-        match (answer, named.port()) {
-            (Some(Ok(())), Some(port)) if named.essential => self.served.push(port),
-            (Some(Ok(())), _) if named.is_for_clients() => self.others.push(named.name.clone()),
-            (Some(Ok(())), _) => {}
-            (Some(Err(error)), _) if probes::is_busy(&error) || !named.essential => {
-                self.degraded.push(in_words(&error));
-            }
-            (Some(Err(error)), _) => self.troubles.push(in_words(&error)),
-            (None, _) => self
-                .troubles
-                .push(format!("{}: the probe itself failed", named.called())),
-        }
-    }
-}
-
-/// Asks everything that PID 1 wrote down, in parallel. An error says why there is nothing to ask.
-pub fn check() -> Result<State, String> {
+/// Asks everything that PID 1 wrote down, in parallel.
+pub fn check() -> Report {
     if let Some(waiting) = waiting() {
-        return Ok(State::Standby(waiting));
+        return Report::of(State::Standby, &waiting);
     }
     let path = list();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err("not started yet".to_owned()),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Report::of(State::Starting, "not started yet"),
+        Err(error) => return Report::of(State::Unhealthy, &format!("{}: {error}", path.display())),
     };
-    let list: List = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(State::Started(ask(&list)))
+    match serde_json::from_str(&text) {
+        Ok(list) => ask(list),
+        Err(error) => Report::of(State::Unhealthy, &format!("{}: {error}", path.display())),
+    }
+}
+
+/// Whether PID 1 and its daemons live, as it has noted: nothing is asked. A daemon that is started again lives; one that is left
+/// down does not.
+pub fn live() -> Report {
+    let doing = status::read();
+    if doing.is_empty() {
+        return Report::of(State::Starting, "not started yet");
+    }
+    let given_up = doing.into_iter().filter(|(_, doing)| doing.is_given_up());
+    let faults = given_up.map(|(name, doing)| Fault {
+        check: name,
+        severity: severity(doing.essential),
+        message: doing.word.into_owned(),
+    });
+    Report::new(faults.collect(), Vec::new(), Vec::new(), Duration::ZERO)
+}
+
+fn severity(is_essential: bool) -> Severity {
+    if is_essential {
+        Severity::Unhealthy
+    } else {
+        Severity::Degraded
+    }
 }
 
 /// A pause before a probe is asked again, and how long it is asked again.
@@ -190,51 +161,88 @@ fn answers(probe: &Probe) -> io::Result<()> {
     }
 }
 
-fn ask(list: &List) -> Health {
+/// Time for all probes together: a hang is seen within two seconds.
+const LIMIT: Duration = Duration::from_millis(1_600);
+
+fn ask(list: List) -> Report {
     let begun = Instant::now();
-    let down = status::read().into_iter().filter(|(_, doing)| doing.word != "running");
-    let (essential, others): (Vec<_>, Vec<_>) = down.partition(|(_, doing)| doing.essential);
+    let doing = status::read();
+    let mut findings = Findings::default();
+    let down = doing.iter().filter(|(_, doing)| doing.word != "running");
+    for (name, doing) in down {
+        findings.fault(name, severity(doing.essential), doing.word.to_string());
+    }
+    for message in list.degraded {
+        findings.fault("", Severity::Degraded, message);
+    }
     // What is down answers no question: that it is down is said once.
-    let is_up = |named: &&Named| !others.iter().any(|(name, _)| *name == named.name);
-    let asked: Vec<&Named> = list.probes.iter().filter(is_up).collect();
-    let in_words = |(name, doing): (String, Doing)| format!("{name}: {}", doing.word);
-    let mut health = Health {
-        troubles: essential.into_iter().map(in_words).collect(),
-        degraded: list
-            .degraded
-            .iter()
-            .cloned()
-            .chain(others.into_iter().map(in_words))
-            .collect(),
-        served: Vec::new(),
-        others: Vec::new(),
-        took: Duration::ZERO,
+    let is_down = |name: &str| {
+        doing
+            .get(name)
+            .is_some_and(|doing| !doing.essential && doing.word != "running")
     };
-    std::thread::scope(|scope| {
-        let asked: Vec<_> = asked
-            .into_iter()
-            .map(|named| (named, scope.spawn(|| answers(&named.probe))))
-            .collect();
-        for (named, answer) in asked {
-            health.add(named, answer.join().ok());
+    let asked = list.probes.into_iter().filter(|named| !is_down(&named.name));
+    let asked: Vec<Named> = asked.collect();
+    let (answers, answered) = channel();
+    for (id, named) in asked.iter().enumerate() {
+        let (answers, probe) = (answers.clone(), named.probe.clone());
+        std::thread::spawn(move || answers.send((id, self::answers(&probe))));
+    }
+    drop(answers);
+    // A thread that hangs is left behind: the process ends soon.
+    let mut found = BTreeMap::new();
+    while let Ok((id, answer)) = answered.recv_timeout(LIMIT.saturating_sub(begun.elapsed())) {
+        found.insert(id, answer);
+    }
+    for (id, named) in asked.iter().enumerate() {
+        let late = || Err(named.probe.late());
+        findings.add(named, found.remove(&id).unwrap_or_else(late));
+    }
+    Report::new(findings.faults, findings.ports, findings.others, begun.elapsed())
+}
+
+/// What is found, in the order in which it is.
+#[derive(Debug, Default)]
+struct Findings {
+    faults: Vec<Fault>,
+    ports: Vec<u16>,
+    others: Vec<String>,
+}
+
+impl Findings {
+    fn fault(&mut self, check: &str, severity: Severity, message: String) {
+        self.faults.push(Fault {
+            check: check.to_owned(),
+            severity,
+            message,
+        });
+    }
+
+    /// Adds one answer.
+    fn add(&mut self, named: &Named, answer: io::Result<()>) {
+        match (answer, named.port()) {
+            (Ok(()), Some(port)) if named.essential => self.ports.push(port),
+            (Ok(()), _) if named.is_for_clients() => self.others.push(named.name.clone()),
+            (Ok(()), _) => {}
+            (Err(error), _) => {
+                let is_served = probes::is_busy(&error) || !named.essential;
+                self.fault(&named.called(), severity(!is_served), probes::reason(&error));
+            }
         }
-    });
-    health.took = begun.elapsed();
-    health
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn health() -> Health {
-        Health {
-            troubles: Vec::new(),
-            degraded: Vec::new(),
-            served: vec![25],
-            others: Vec::new(),
-            took: Duration::ZERO,
-        }
+    fn report(named: &Named, answer: io::Result<()>) -> Report {
+        let mut findings = Findings {
+            ports: vec![25],
+            ..Findings::default()
+        };
+        findings.add(named, answer);
+        Report::new(findings.faults, findings.ports, findings.others, Duration::ZERO)
     }
 
     #[test]
@@ -244,14 +252,17 @@ mod tests {
             probe: Probe::Farewell { path: "/q".into() },
             essential: true,
         };
-        let mut health = health();
-        health.add(&named, Some(Ok(())));
-        assert_eq!(health.to_string(), "healthy: ports 25 answer (0 ms)");
-        health.add(&named, Some(Err(io::Error::new(io::ErrorKind::ResourceBusy, "full"))));
-        assert_eq!(health.to_string(), "degraded: qmgr: /q: full");
-        assert!(health.troubles.is_empty());
-        health.add(&named, Some(Err(io::ErrorKind::TimedOut.into())));
-        assert_eq!(health.to_string(), "unhealthy: qmgr: /q: no answer within 3 s");
+        assert_eq!(report(&named, Ok(())).to_string(), "healthy: ports 25 answer (0 ms)");
+        let busy = report(&named, Err(io::Error::new(io::ErrorKind::ResourceBusy, "full")));
+        assert_eq!(
+            (busy.state, &*busy.to_string()),
+            (State::Degraded, "degraded: qmgr: /q: full")
+        );
+        let late = report(&named, Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(
+            (late.state, &*late.to_string()),
+            (State::Unhealthy, "unhealthy: qmgr: /q: no answer within 1.5 s")
+        );
     }
 
     #[test]
@@ -264,10 +275,29 @@ mod tests {
             },
             essential: false,
         };
-        let mut health = health();
-        health.add(&named, Some(Ok(())));
-        assert_eq!(health.to_string(), "healthy: ports 25 answer (0 ms)");
-        health.add(&named, Some(Err(io::ErrorKind::TimedOut.into())));
-        assert_eq!(health.to_string(), "degraded: policyd: no answer within 3 s");
+        assert_eq!(report(&named, Ok(())).to_string(), "healthy: ports 25 answer (0 ms)");
+        let late = report(&named, Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(late.to_string(), "degraded: policyd: no answer within 1.5 s");
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_each_has_a_line() {
+        let mut findings = Findings::default();
+        findings.fault("certificate", Severity::Degraded, "ends soon".to_owned());
+        findings.fault("port 25", Severity::Unhealthy, "nobody listens".to_owned());
+        let report = Report::new(findings.faults, Vec::new(), Vec::new(), Duration::ZERO);
+        assert_eq!(
+            report.to_string(),
+            "unhealthy: port 25: nobody listens\ndegraded: certificate: ends soon"
+        );
+        assert!(!report.is_ready());
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(
+            (&json["state"], &json["faults"][1]["severity"]),
+            (&"unhealthy".into(), &"degraded".into())
+        );
+        let waiting = Report::of(State::Standby, "the old one runs");
+        assert_eq!(waiting.to_string(), "standby: the old one runs");
+        assert!(!waiting.is_ready() && waiting.is_live());
     }
 }

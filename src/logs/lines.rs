@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::record::Record;
+use crate::metrics::Event;
 
 /// One daemon's knowledge of its log lines.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ pub struct LogLines {
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// What a client has met with that its line does not explain.
     pub trouble: fn(message: &str) -> Option<Trouble>,
+    /// Tells what a line counts for.
+    pub counts: fn(&Record, &mut dyn FnMut(Event)),
     /// What PID 1 should know of a line.
     pub means: fn(&Record) -> Option<Meaning>,
 }

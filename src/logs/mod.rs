@@ -22,6 +22,7 @@ pub mod record;
 mod router;
 mod sink;
 mod stdout;
+mod warnings;
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
@@ -39,6 +40,9 @@ use self::layer::Threshold;
 use self::lines::{LogLines, Meaning};
 use self::queue::{Item, Printed, Queue};
 use self::router::Router;
+pub use self::warnings::Warning;
+use self::warnings::Warnings;
+use crate::metrics::Metrics;
 use crate::system::panics;
 
 /// Where syslog(3) sends to.
@@ -73,19 +77,22 @@ pub type Meanings = UnboundedReceiver<(&'static str, Meaning)>;
 pub struct Logs {
     queue: Queue,
     threshold: Threshold,
+    warnings: Warnings,
     flushed: Arc<Mutex<Receiver<()>>>,
 }
 
 impl Logs {
     /// Binds /dev/log, starts the threads, and takes all events of this crate from here on. Once in a process.
     ///
-    /// `lines` are the daemons; the first whose program a line is has it.
-    pub fn start(lines: Vec<LogLines>) -> io::Result<(Logs, Meanings)> {
+    /// `lines` are the daemons; the first whose program a line is has it. What it counts for is counted in `metrics`.
+    pub fn start(lines: Vec<LogLines>, metrics: Metrics) -> io::Result<(Logs, Meanings)> {
         let (queue, items) = Queue::new();
         let (flushed_sender, flushed) = sync_channel(1);
         let (sender, meanings) = unbounded_channel();
         let (stdout, text) = stdout::queue(queue.lost());
-        let mut router = Router::new(lines, MAIL_LOG, stdout, queue.lost(), flushed_sender, sender);
+        let warnings = Warnings::default();
+        let figures = (metrics, warnings.clone());
+        let mut router = Router::new(lines, MAIL_LOG, stdout, queue.lost(), flushed_sender, sender, figures);
         panics::keep_thread("log-router", move || router.run(&items))?;
         panics::keep_thread("log-writer", move || stdout::write(&text))?;
         match receiver::bind() {
@@ -103,6 +110,7 @@ impl Logs {
         let logs = Logs {
             queue,
             threshold,
+            warnings,
             flushed: Arc::new(Mutex::new(flushed)),
         };
         Ok((logs, meanings))
@@ -134,6 +142,11 @@ impl Logs {
     /// Shows the last lines of a service again.
     pub fn repeat(&self, service: &'static str) {
         self.queue.send(Item::Repeat(service));
+    }
+
+    /// The last lines that are warnings or errors, the newest last.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.warnings.all()
     }
 
     /// Opens the files in /var/log anew.
@@ -168,6 +181,7 @@ mod tests {
         let logs = Logs {
             queue,
             threshold: Threshold::default(),
+            warnings: Warnings::default(),
             flushed: Arc::new(Mutex::new(sync_channel(1).1)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,18 +1,25 @@
 //! One datagram from /dev/log, as the daemons' syslog(3) writes it (RFC 3164, without a host name).
 
+use tracing::Level;
+
 /// A log line of a daemon or tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Tag and message, as in `postfix/smtpd[13]: connect from …`: text without control characters.
     pub text: String,
+    /// How important its sender says that it is.
+    pub level: Level,
 }
 
 impl Record {
-    /// Reads `<22>Nov 22 14:33:32 postfix/smtpd[13]: …`. Priority and time are left out: the time has no year and no
-    /// fraction, so the line is stamped when it arrives. Anything else is taken as text as it is.
+    /// Reads `<22>Nov 22 14:33:32 postfix/smtpd[13]: …`. The time is left out: it has no year and no fraction, so the line is
+    /// stamped when it arrives. Anything else is taken as text as it is.
     pub fn parse(datagram: &[u8]) -> Record {
-        let rest = without_time(without_priority(datagram));
-        Record { text: escape(rest) }
+        let (priority, rest) = priority(datagram);
+        Record {
+            text: escape(without_time(rest)),
+            level: level(priority),
+        }
     }
 
     /// The program, as in `postfix/smtpd` or `dovecot`.
@@ -27,14 +34,28 @@ impl Record {
     }
 }
 
-fn without_priority(datagram: &[u8]) -> &[u8] {
-    let Some(rest) = datagram.strip_prefix(b"<") else {
-        return datagram;
+/// `LOG_MAIL | LOG_INFO`, where nothing is said.
+const USUAL: u8 = 2 << 3 | 6;
+
+/// The priority, and what stands behind it.
+fn priority(datagram: &[u8]) -> (u8, &[u8]) {
+    let split = || {
+        let rest = datagram.strip_prefix(b"<")?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, rest) = rest.split_at(digits);
+        let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+        Some((number, rest.strip_prefix(b">")?))
     };
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    match rest.get(digits) {
-        Some(b'>') if (1..=3).contains(&digits) => &rest[digits + 1..],
-        _ => datagram,
+    split().unwrap_or((USUAL, datagram))
+}
+
+/// The severity within a priority (RFC 5424, section 6.2.1).
+fn level(priority: u8) -> Level {
+    match priority & 7 {
+        0..=3 => Level::ERROR,
+        4 => Level::WARN,
+        5 | 6 => Level::INFO,
+        _ => Level::DEBUG,
     }
 }
 
@@ -93,6 +114,8 @@ mod tests {
         );
         assert_eq!(Record::parse(b"<9999>x").text, "<9999>x");
         assert_eq!(Record::parse(b"").text, "");
+        let levels = [b"<20>x", b"<19>x", b"<22>x"].map(|datagram| Record::parse(datagram).level);
+        assert_eq!(levels, [Level::WARN, Level::ERROR, Level::INFO]);
     }
 
     proptest! {

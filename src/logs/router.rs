@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::Level;
 
 use super::FLUSH_MARKER;
 use super::formats::Text;
@@ -21,7 +22,9 @@ use super::queue::{Item, Lost};
 use super::record::{Record, escape};
 use super::sink::LogFile;
 use super::stdout::Stdout;
+use super::warnings::Warnings;
 use crate::layout::PROBE_ADDRESS;
+use crate::metrics::Metrics;
 use crate::secrets::HIDDEN;
 use crate::values::counted;
 
@@ -44,6 +47,8 @@ pub(super) struct Router {
     told: Option<Instant>,
     flushed: SyncSender<()>,
     meanings: UnboundedSender<(&'static str, Meaning)>,
+    metrics: Metrics,
+    warnings: Warnings,
     text: Text,
     hints: Hints,
     /// From where health probes come.
@@ -61,6 +66,7 @@ impl Router {
         lost: Lost,
         flushed: SyncSender<()>,
         meanings: UnboundedSender<(&'static str, Meaning)>,
+        (metrics, warnings): (Metrics, Warnings),
     ) -> Router {
         let mut router = Router {
             lines,
@@ -71,6 +77,8 @@ impl Router {
             told: None,
             flushed,
             meanings,
+            metrics,
+            warnings,
             text: Text::default(),
             hints: Hints::default(),
             probe_address: PROBE_ADDRESS,
@@ -107,7 +115,12 @@ impl Router {
                 self.stdout.flush(&self.flushed);
             }
             Item::Syslog(at, datagram) => self.syslog(at, Record::parse(&datagram)),
-            Item::Own(own) => self.stdout.print(self.text.own(own.at, &own.text)),
+            Item::Own(own) => {
+                if own.level <= Level::WARN {
+                    self.warnings.add(own.at, "mailroom", &own.text);
+                }
+                self.stdout.print(self.text.own(own.at, &own.text));
+            }
             Item::Printed(printed) => self.printed(printed.at, printed.service, &printed.line),
             Item::Configure(configuration) => {
                 self.text = Text::new(configuration.time_zone, configuration.host);
@@ -152,6 +165,8 @@ impl Router {
         );
         if self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
             self.told = Some(Instant::now());
+            self.metrics.lines_lost(lost);
+            self.warnings.add(Timestamp::now(), "mailroom", &text);
         } else {
             self.lost.add(lost);
         }
@@ -159,8 +174,9 @@ impl Router {
 
     fn syslog(&mut self, at: Timestamp, record: Record) {
         let tag = record.text.len() - record.message().len();
+        let level = record.level;
         let text = self.without_credentials(record.text, tag);
-        let record = &Record { text };
+        let record = &Record { text, level };
         let program = record.program();
         let owner = self.lines.iter().find(|lines| (lines.is_own)(program)).copied();
         if owner.is_some_and(|owner| (owner.is_probe)(record, self.probe_address)) {
@@ -172,6 +188,11 @@ impl Router {
         }
         if let Some(owner) = owner {
             self.remember(owner.service, &line);
+            self.count(owner, record);
+        }
+        if level <= Level::WARN {
+            self.warnings
+                .add(at, owner.map_or(program, |owner| owner.service), record.message());
         }
         self.stdout.print(line);
         if let Some(owner) = owner {
@@ -187,6 +208,11 @@ impl Router {
             }
         }
         text
+    }
+
+    fn count(&self, owner: LogLines, record: &Record) {
+        self.metrics.lines(1);
+        (owner.counts)(record, &mut |event| self.metrics.count(&event));
     }
 
     /// Passes on what a daemon's line means, and explains it where it needs that.
@@ -247,7 +273,15 @@ mod tests {
         let lost = Lost::default();
         let (stdout, printed) = stdout::with_length(length, lost.clone());
         let (sender, meanings) = unbounded_channel();
-        let router = Router::new(lines, general, stdout, lost, sync_channel(1).0, sender);
+        let router = Router::new(
+            lines,
+            general,
+            stdout,
+            lost,
+            sync_channel(1).0,
+            sender,
+            <(Metrics, Warnings)>::default(),
+        );
         Bench {
             router,
             printed,
@@ -286,6 +320,7 @@ mod tests {
             credentials: |message| message.find("secret").map(|at| at..message.len()),
             is_probe: |record, _| record.message() == "probe",
             trouble: |_| None,
+            counts: |_, _| {},
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
         }
     }
@@ -415,7 +450,7 @@ mod tests {
             mut router, printed, ..
         } = bench(1, Vec::new(), path(&directory, "general"));
         for text in ["a", "b", "c"] {
-            router.syslog(Timestamp::UNIX_EPOCH, Record { text: text.to_owned() });
+            router.syslog(Timestamp::UNIX_EPOCH, Record::parse(text.as_bytes()));
         }
         let (sender, items) = sync_channel(1);
         let thread = std::thread::spawn(move || router.run(&items));

@@ -16,9 +16,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::NAME;
 use super::logins::{Attempt, Reason, Verdict};
 use super::server::Shared;
-use super::syslog;
+use crate::own_daemon;
 
 /// A request is a few hundred bytes.
 const LARGEST_REQUEST: usize = 16 << 10;
@@ -99,7 +100,7 @@ fn decide(shared: &Shared, attempt: &Attempt, protocol: &str) -> String {
         Verdict::Slow(by) => status(by.as_secs().cast_signed(), ""),
         Verdict::Refuse { reason, tell } => {
             if tell {
-                syslog::say(&refused(attempt, reason, protocol));
+                own_daemon::say(NAME, &refused(attempt, reason, protocol));
             }
             status(-1, REFUSAL)
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use super::NAME;
 use super::server::Shared;
 use super::submissions::Verdict;
-use super::syslog;
+use crate::own_daemon;
 
 /// What smtpd says of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,11 +57,14 @@ fn decide(shared: &Shared, request: &Request) -> String {
         Verdict::Allow => "DUNNO".to_owned(),
         Verdict::Later { tell } => {
             if tell {
-                syslog::say(&format!(
-                    "submission refused: account={account} has sent to {limit} recipients within an hour and gets 450 until \
+                own_daemon::say(
+                    NAME,
+                    &format!(
+                        "submission refused: account={account} has sent to {limit} recipients within an hour and gets 450 until \
                      that is over; where this is right, raise MAILROOM_SUBMISSION_RATE={limit}; where it is not, change its \
                      password"
-                ));
+                    ),
+                );
             }
             format!("450 4.7.1 this account has sent to {limit} recipients within an hour: try again later")
         }

@@ -12,7 +12,6 @@ mod logins;
 mod recent;
 mod server;
 mod submissions;
-mod syslog;
 
 use std::path::{Path, PathBuf};
 
@@ -21,17 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use self::logins::Limits;
 pub use self::server::run;
-use crate::daemon::{Basis, Checker, Configured, Daemon, Findings, Grammar, Part, Set, Shape, Work};
+use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::health::Named;
 use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET};
 use crate::logs::lines::LogLines;
+use crate::own_daemon::{NoNames, Unchecked};
 use crate::plan::{File, Plan};
 use crate::probes::Probe;
 use crate::report::Mistake;
 use crate::settings::table::{Table, Variable};
-use crate::settings::{DropIn, Environment, Knowledge, Line, Names, Reader, Values};
+use crate::settings::{Environment, Values};
 use crate::site::Site;
-use crate::staging::Staging;
 use crate::supervise::service::{Readiness, Service, StopShare};
 use crate::system::files::Owner;
 use crate::system::processes::Processes;
@@ -102,54 +101,27 @@ impl Daemon for Policyd {
             is_probe: |_, _| false,
             credentials: |_| None,
             trouble: |_| None,
+            counts: |_, _| {},
             means: |_| None,
         }
     }
 
     fn learn<'a>(&'a self, _: &'a Environment, _: &'a Table, _: &'a Processes) -> Work<'a, Box<dyn Grammar>> {
         Box::pin(async {
-            let grammar: Box<dyn Grammar> = Box::new(NoNames);
+            let grammar: Box<dyn Grammar> = Box::new(NoNames(configured));
             Ok(grammar)
         })
-    }
-}
-
-/// No name is this daemon's alone.
-#[derive(Debug)]
-struct NoNames;
-
-impl Names for NoNames {
-    fn prefixes(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn knows(&self, _: &str, _: &str) -> Knowledge {
-        Knowledge::No
-    }
-
-    fn drop_in_directories(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn lines(&self, _: &str, _: &DropIn) -> Vec<Result<Line, Mistake>> {
-        Vec::new()
-    }
-}
-
-impl Grammar for NoNames {
-    fn check(&self, _: &Variable, _: &str) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn read(self: Box<Self>, _: &mut Reader) -> Box<dyn Configured> {
-        Box::new(OfTheSite)
     }
 }
 
 /// The grammar, for tests of the whole road.
 #[cfg(test)]
 pub(crate) fn grammar() -> Box<dyn Grammar> {
-    Box::new(NoNames)
+    Box::new(NoNames(configured))
+}
+
+fn configured() -> Box<dyn Configured> {
+    Box::new(OfTheSite)
 }
 
 /// Nothing is set here that the site does not know.
@@ -240,15 +212,5 @@ fn service(environment: &[(String, String)]) -> Service {
         drain: None,
         stop_share: StopShare { drain: 0, end: 2 },
         stop_order: Vec::new(),
-    }
-}
-
-/// What it reads is written by the program that reads it.
-#[derive(Debug)]
-struct Unchecked;
-
-impl Checker for Unchecked {
-    fn check<'a>(&'a self, _: &'a Staging, _: &'a Processes) -> Work<'a, Findings> {
-        Box::pin(async { Ok(Findings::default()) })
     }
 }

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::prctl;
-use nix::unistd::{setgid, setgroups, setuid};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::logins::Logins;
 use super::submissions::Submissions;
-use super::{NAME, OWNER, Settings, auth_policy, config_file, delegation, syslog};
+use super::{NAME, OWNER, Settings, auth_policy, config_file, delegation};
 use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, SUBMISSION_POLICY_SOCKET};
+use crate::own_daemon;
 use crate::system::files::{Owner, at};
 
 /// smtpd(8) runs as this one.
@@ -66,7 +66,7 @@ async fn serve() -> anyhow::Result<()> {
     let secret = at(Path::new(LOGIN_POLICY_SECRET), fs::read_to_string(LOGIN_POLICY_SECRET))?;
     let submissions = listen_for_postfix()?;
     let logins = listen_for_dovecot().await?;
-    drop_privileges()?;
+    own_daemon::drop_privileges(OWNER)?;
     let shared = Arc::new(Shared {
         policies: Mutex::new(Policies {
             logins: Logins::new(settings.logins),
@@ -97,15 +97,6 @@ async fn listen_for_dovecot() -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{address}"))
 }
 
-/// No root, no groups, no capabilities, and no way back.
-fn drop_privileges() -> anyhow::Result<()> {
-    let (user, group) = OWNER.ids()?;
-    setgroups(&[])?;
-    setgid(group)?;
-    setuid(user)?;
-    Ok(prctl::set_no_new_privs()?)
-}
-
 async fn take_submissions(listener: UnixListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
@@ -127,7 +118,7 @@ async fn follow_settings(shared: &Shared) -> anyhow::Result<()> {
                 policies.logins.set(settings.logins);
                 policies.submissions.set(settings.submission_rate);
             }
-            Err(error) => syslog::say(&format!("the settings stay as they were: {error:#}")),
+            Err(error) => own_daemon::say(NAME, &format!("the settings stay as they were: {error:#}")),
         }
     }
 }

@@ -364,6 +364,7 @@ pub(crate) mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let grammars = vec![
+            crate::http::grammar(),
             crate::policyd::grammar(),
             crate::postfix::grammar(PARAMETERS, ""),
             crate::dovecot::grammar(),

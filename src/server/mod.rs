@@ -6,6 +6,7 @@
 
 mod declared_files;
 mod networks;
+mod observe;
 mod reload;
 pub mod sweep;
 
@@ -20,15 +21,18 @@ use tokio::task::spawn_local;
 
 pub use self::declared_files::DeclaredFiles;
 pub use self::networks::Networks;
+use self::observe::Observer;
 use self::reload::Reload;
 use crate::accounts::change::Change;
 use crate::accounts::records::Records;
 use crate::control::listener::{self, Asked as Question};
-use crate::control::{Answer, Request as Command};
+use crate::control::{Answer, Door, Request as Command};
 use crate::daemon::Daemon;
+use crate::http;
 use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
 use crate::logs::{Configuration, Logs, Meanings, Trusted};
+use crate::metrics::Metrics;
 use crate::provision::notices::Notices;
 use crate::provision::{Desired, Fingerprints, Provisioned, Read};
 use crate::settings::Environment;
@@ -72,6 +76,8 @@ pub struct Origin {
     pub processes: Processes,
     /// The running logs.
     pub logs: Logs,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// What the running daemons were given; a reload compares with it.
@@ -128,10 +134,13 @@ pub async fn serve(
     let (requests, requested) = unbounded_channel();
     let (wishes, reloads) = unbounded_channel();
     let (questions, questioned) = unbounded_channel();
-    if let Err(error) = listener::listen(questions) {
-        tracing::warn!("mailroom reload will not work: {error}");
-    }
-    spawn_local(answer(questioned, wishes.clone()));
+    listen(&in_force.read.site, &questions);
+    let observer = Observer::of(&origin, &in_force.read.site);
+    spawn_local(answer(questioned, wishes.clone(), Rc::clone(&observer)));
+    let watching = panics::keep({
+        let observer = Rc::clone(&observer);
+        move || Rc::clone(&observer).watch()
+    });
     spawn_local(understand(meanings, requests.clone(), origin.clone()));
     spawn_local(obey(asked, requests.clone(), wishes.clone(), origin.logs.clone()));
     in_force.fingerprints = provisioned.fingerprints;
@@ -156,6 +165,8 @@ pub async fn serve(
     let reloading = spawn_local(Reload::new(origin, in_force, requests).serve(reloads));
     // From then on nothing may open the doors again that the stop closes.
     let stopping = move || {
+        observer.stopping();
+        watching.abort();
         following.abort();
         following_files.abort();
         reloading.abort();
@@ -222,12 +233,29 @@ async fn obey(
     }
 }
 
-/// Answers what comes by the control socket.
-async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSender<Wish>) {
+/// Opens the doors at which requests come. Where one cannot be opened, the server serves mail all the same.
+fn listen(site: &Site, questions: &UnboundedSender<Question>) {
+    if let Err(error) = listener::listen(Door::of_root(), questions.clone()) {
+        tracing::warn!("mailroom reload will not work: {error}");
+    }
+    let is_served = site.http_listen.is_some();
+    let door = is_served.then(|| Door::of_observer(http::ASKER));
+    if let Some(Err(error)) = door.map(|door| listener::listen(door, questions.clone())) {
+        tracing::warn!("the status page and the metrics will not work: {error}");
+    }
+}
+
+/// Answers what comes by the control sockets.
+async fn answer(mut questions: UnboundedReceiver<Question>, wishes: UnboundedSender<Wish>, observer: Rc<Observer>) {
     while let Some(Question { request, answer }) = questions.recv().await {
         let change = match request {
             Command::Reload => None,
             Command::Change(change) => Some(change),
+            Command::Observe(question) => {
+                let observer = Rc::clone(&observer);
+                spawn_local(async move { answer.send(observer.answer(question).await) });
+                continue;
+            }
         };
         let (wish, awaited) = wish(change);
         let _ = wishes.send(wish);

@@ -150,6 +150,7 @@ impl Reload {
             environment,
             processes,
             logs,
+            ..
         } = &self.origin;
         let read = read(daemons, environment, processes, kept).await?;
         let desired = desired(&read)?;

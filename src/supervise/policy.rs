@@ -171,6 +171,9 @@ pub enum Phase {
     Failed,
 }
 
+/// The word for a service that nobody starts again.
+pub const LEFT_DOWN: &str = "left down after too many failures";
+
 impl Phase {
     /// The word for it in messages.
     pub fn word(self) -> &'static str {
@@ -181,7 +184,7 @@ impl Phase {
             Phase::Paused { .. } => "stopped by hand",
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Clearing => "stopping",
             Phase::Stopped => "stopped",
-            Phase::Failed => "left down after too many failures",
+            Phase::Failed => LEFT_DOWN,
         }
     }
 }

@@ -73,20 +73,25 @@ impl Supervisor {
             self.slots[id].under_way.clear();
         }
         let code = actions.into_iter().find_map(|action| self.act(action));
-        let words = |id: Id| {
-            let Service { name, essential, .. } = *self.services[id];
-            (
-                name,
-                Doing {
-                    essential,
-                    word: self.state.phase(id).word().into(),
-                },
-            )
-        };
-        if let Err(error) = self.status.write((0..self.services.len()).map(words).collect()) {
+        let doing = (0..self.services.len()).map(|id| (self.services[id].name, self.doing(id)));
+        let doing = doing.collect();
+        if let Err(error) = self.status.write(doing) {
             tracing::warn!("the health check cannot be told more: {error}");
         }
         code
+    }
+
+    /// What a service is doing, but for since when.
+    fn doing(&self, id: Id) -> Doing {
+        let slot = &self.slots[id];
+        let main = slot.main.filter(|_| slot.pidfd.is_some());
+        Doing {
+            essential: self.services[id].essential,
+            word: self.state.phase(id).word().into(),
+            pid: main.map(nix::unistd::Pid::as_raw),
+            restarts: slot.instance.saturating_sub(1),
+            since: 0,
+        }
     }
 
     /// Everything is to end.

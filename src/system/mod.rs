@@ -13,4 +13,5 @@ pub mod processes;
 pub mod programs;
 pub mod routes;
 pub mod signals;
+pub mod usage;
 pub mod watch;

@@ -31,6 +31,11 @@ pub fn install_hook() {
     }));
 }
 
+/// How many there were.
+pub fn count() -> u64 {
+    COUNT.load(Ordering::Relaxed)
+}
+
 fn describe(panic: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let place = panic

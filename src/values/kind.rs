@@ -1,6 +1,6 @@
 //! What a variable may hold, and how it is read.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::network::{self, OwnNetworks};
 use super::quota::Quota;
@@ -23,6 +23,8 @@ pub enum Kind {
     Hosts,
     /// A whole number as Postfix reads it.
     Integer,
+    /// Where to listen: an address and a port, or `off`.
+    Listener,
     /// A whole number from 1 on, or `off`, which is written as 0.
     Limit {
         /// Largest number.
@@ -83,6 +85,7 @@ impl Kind {
             Kind::Integer => integer(text),
             Kind::Time => time(text),
             Kind::Limit { most } => limit(most, text).map(|limit| limit.to_string()),
+            Kind::Listener => listener(text),
             Kind::Domain => domain::read(text),
             Kind::Domains => domains(text),
             Kind::Hosts => hosts(text),
@@ -112,6 +115,7 @@ impl Kind {
             Kind::Entries => "entries".to_owned(),
             Kind::Hosts => "host names and addresses".to_owned(),
             Kind::Limit { most } => format!("`1` to `{most}`, `off`"),
+            Kind::Listener => "`address:port`, `off`".to_owned(),
             Kind::Networks => "networks, as `10.0.0.0/8`".to_owned(),
             Kind::OwnNetworks => "networks, as `172.80.0.0/16`".to_owned(),
             Kind::OnOff => "`on` `off`".to_owned(),
@@ -292,6 +296,19 @@ fn limit(most: u32, text: &str) -> Result<u32, String> {
             Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
             _ => Err(format!("must be a whole number of 1 to {most}, or off")),
         },
+    }
+}
+
+/// `*` and no address at all are what other programs call all addresses.
+fn listener(text: &str) -> Result<String, String> {
+    if matches!(text.to_ascii_lowercase().as_str(), "off" | "no" | "false") {
+        return Ok("off".to_owned());
+    }
+    let port = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
+    let full = port.map_or(text.to_owned(), |port| format!("0.0.0.0:{port}"));
+    match full.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address.to_string()),
+        _ => Err("must be an address and a port, such as 127.0.0.1:8025 or 0.0.0.0:8025, or off".to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod kind;
 pub mod network;
 pub mod quota;
 pub mod relay_host;
+pub mod span;
 pub mod text;
 pub mod words;
 

@@ -188,7 +188,7 @@ def test_a_relay_alone_is_guarded_too(lab):
     server.sh("pkill -STOP -x policyd")
     found = server.exec("/healthcheck")
     server.sh("pkill -CONT -x policyd")
-    assert found.stdout.rstrip() == "degraded: policyd: no answer within 3 s"
+    assert found.stdout.rstrip() == "degraded: policyd: no answer within 1.5 s"
     assert server.exec("/healthcheck").stdout.startswith("healthy: ports 25 587 465 and logins answer (")
 
 

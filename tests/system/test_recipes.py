@@ -179,7 +179,7 @@ def test_own_server():
     compose = Path("/mailroom/compose.yaml").read_text()
     compose = compose.replace("image: metabuilder-postfix", f"image: {IMAGE}")
     compose = compose.replace("container_name: metabuilder-postfix", f"container_name: {container}")
-    for port in [25, 587, 465, 110, 143, 993, 995]:
+    for port in [25, 587, 465, 110, 143, 993, 995, 8025]:
         compose = compose.replace(f'"{port}:{port}"', f'"{port}"')
     (directory / "compose.yaml").write_text(compose)
     override = (RECIPES / "own-server/compose.override.yaml").read_text()
@@ -257,9 +257,13 @@ def test_kubernetes(pods):
     options, env = as_docker(pods, pod["spec"], claims)
     assert pod["spec"]["terminationGracePeriodSeconds"] > int(env["MAILROOM_STOP_TIMEOUT"].removesuffix("s"))
     server = pods.server(alias="mailroom", env=env, options=options, healthy=False)
-    for probe in ["startupProbe", "readinessProbe", "livenessProbe"]:
-        server.wait_for(shlex.join(container[probe]["exec"]["command"]), probe)
-    pods.client().python(SEND.format(host="mailroom", to="user@example.org", subject="pod"))
+    server.wait_for(shlex.join(container["startupProbe"]["exec"]["command"]), "startupProbe")
+    client = pods.client()
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for probe in ["readinessProbe", "livenessProbe"]:
+        asked = container[probe]["httpGet"]
+        client.wait_for(f"curl -sf http://mailroom:{ports[asked['port']]}{asked['path']}", probe)
+    client.python(SEND.format(host="mailroom", to="user@example.org", subject="pod"))
     server.wait_for_mail()
     docker("restart", server.id)
     server.wait_until_healthy()

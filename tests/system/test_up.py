@@ -9,7 +9,7 @@ import pytest
 
 from lab import IMAGE, LABEL, WORK, docker, name
 
-PORTS = "25 587 465 110 143 993 995".split()
+PORTS = "25 587 465 110 143 993 995 8025".split()
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,7 @@ def test_once_it_is_corrected_the_server_is_up(up):
     assert warned == ["MAILROOM_CATCHALL", "POSTFIX_BIFF", "POSTFIX_MYDOMAIN"], "what the server does not get"
     assert "Mailroom is up" in done.stdout and "all of it is in the mailbox of user" in done.stdout
     assert "healthy: ports 25 587 465 110 143 993 995" in done.stderr
+    assert re.search(r"how it is +http://127\.0\.0\.1:\d+/ or docker exec \S+ mailroom status", done.stdout), done.stdout
 
 
 def test_env_keeps_all_mail_and_the_banner_says_what_is_reached_where(up):
@@ -71,7 +72,7 @@ def test_env_keeps_all_mail_and_the_banner_says_what_is_reached_where(up):
     assert "all of it is in the mailbox of admin" in done.stdout and "fetch -u admin text" in done.stdout, done.stdout
     assert re.search(r"^ +25 .* 127\.0\.0\.1:\d+$", done.stdout, re.M) and "this machine, and containers" in done.stdout
     done, _ = up("services: {postfix: {environment: {MAILROOM_TRUST_GATEWAY: 'no', MAILROOM_CATCH_ALL: ''}}}")
-    assert "trusted              containers on the same network\n" in done.stdout
+    assert "trusted              containers on the same network\n" in done.stdout and "how it is              docker exec " in done.stdout
     assert "their mail is really sent\n" in done.stdout
     assert "WARNING: MAILROOM_CATCH_ALL is set" in done.stderr
     assert "user / userpass123" in done.stdout and "log in to the test accounts" in done.stdout

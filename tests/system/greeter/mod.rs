@@ -64,6 +64,7 @@ impl Daemon for Greeter {
             is_probe: |record, _| record.message() == "greeted 127.0.0.9",
             credentials: |_| None,
             trouble: |_| None,
+            counts: |_, _| {},
             means: |_| None,
         }
     }
