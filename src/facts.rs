@@ -15,7 +15,9 @@ use nix::unistd::{AccessFlags, access};
 use self::maildirs::Maildirs;
 use self::rights::Rights;
 use crate::certificates;
-use crate::layout::{HOSTS_FILE, LOGIN_POLICY_SECRET, MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES};
+use crate::layout::{
+    HOSTS_FILE, LOG_MASK_KEY, LOGIN_POLICY_SECRET, MAIL_DIRECTORY, PROBE_ADDRESS, QUEUE_DIRECTORY, VOLUMES,
+};
 use crate::settings::Environment;
 use crate::system::proc;
 
@@ -34,6 +36,8 @@ pub struct Facts {
     pub hosts_can_be_written: bool,
     /// What Dovecot and the daemon that limits logins share: that of an earlier start, or a new one.
     pub login_policy_secret: String,
+    /// What local parts of addresses are hashed with in the logs.
+    pub log_mask_key: String,
     /// Paths at which something is mounted.
     pub mounts: BTreeSet<PathBuf>,
     /// Those of them that are volumes without a name.
@@ -68,7 +72,8 @@ impl Facts {
             kubernetes: environment.contains_key("KUBERNETES_SERVICE_HOST"),
             probe_is_named: hosts_file_has(PROBE_ADDRESS),
             hosts_can_be_written: access(HOSTS_FILE, AccessFlags::W_OK).is_ok(),
-            login_policy_secret: login_policy_secret(),
+            login_policy_secret: kept_secret(LOGIN_POLICY_SECRET),
+            log_mask_key: kept_secret(LOG_MASK_KEY),
             mounts: proc::mount_points(),
             anonymous: proc::anonymous_volumes(),
             maildirs: Maildirs::below(Path::new(MAIL_DIRECTORY)),
@@ -85,9 +90,9 @@ impl Facts {
     }
 }
 
-/// Dovecot hashes passwords with it before it shows them: nobody may foresee which two are alike.
-fn login_policy_secret() -> String {
-    let kept = fs::read_to_string(LOGIN_POLICY_SECRET).ok();
+/// What is hashed with it nobody may foresee: which two passwords, or two addresses, are alike.
+fn kept_secret(path: &str) -> String {
+    let kept = fs::read_to_string(path).ok();
     kept.filter(|secret| !secret.is_empty()).unwrap_or_else(|| {
         let mut random = [0; 16];
         // A kernel without random numbers makes no hash of a password either, and that is said.

@@ -20,6 +20,8 @@ pub const LIVE_FILE: &str = "/var/lib/mailroom/accounts.jsonl";
 pub const PREVIOUS_FILE: &str = "/var/lib/mailroom/accounts.previous.jsonl";
 /// What was declared when it was last right.
 pub const DECLARED_FILE: &str = "/var/lib/mailroom/declared.jsonl";
+/// What local parts of addresses are hashed with in the logs.
+pub const LOG_MASK_KEY: &str = "/var/lib/mailroom/log-mask.key";
 /// The rename of a domain that has begun, and has not ended.
 pub const RENAME_FILE: &str = "/var/lib/mailroom/rename.json";
 /// The volumes, in the order in which they are locked.

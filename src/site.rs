@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::certificates;
 use crate::layout::{MAIL_DIRECTORY, VOLUMES};
+use crate::logs::Format;
 use crate::settings::gather::given;
 use crate::settings::table::{Table, Variable};
 use crate::settings::{Environment, Values};
@@ -100,6 +101,15 @@ pub struct Site {
     /// `MAILROOM_HTTP_LISTEN`: where health, metrics and the status page are served; `None` for off.
     #[serde(rename = "mailroom_http_listen", deserialize_with = "listener")]
     pub http_listen: Option<SocketAddr>,
+    /// `MAILROOM_LOG_FORMAT`.
+    #[serde(rename = "mailroom_log_format", deserialize_with = "format")]
+    pub log_format: Format,
+    /// `MAILROOM_LOG_MASK`: no local part of an address is logged.
+    #[serde(rename = "mailroom_log_mask", deserialize_with = "mask")]
+    pub log_mask: bool,
+    /// `MAILROOM_LOG_FILES`: the files in /var/log are written.
+    #[serde(rename = "mailroom_log_files")]
+    pub log_files: bool,
     /// `TZ`.
     #[serde(rename = "tz")]
     pub time_zone: String,
@@ -220,6 +230,15 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<tracing::Level, D
     tracing::Level::from_str(&word).map_err(serde::de::Error::custom)
 }
 
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    let is_json = String::deserialize(deserializer)? == JSON;
+    Ok(if is_json { Format::Json } else { Format::Text })
+}
+
+fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(String::deserialize(deserializer)? == ADDRESSES)
+}
+
 /// The primary domain, for commands that read nothing else of the settings.
 pub fn primary_domain(environment: &Environment) -> String {
     let table = Table::of([VARIABLES]);
@@ -268,6 +287,10 @@ const PROTOCOLS: &[(&str, &str)] = &[
     ("ipv4, ipv6", "all"),
     ("ipv4,ipv6", "all"),
 ];
+
+/// A word of `MAILROOM_LOG_FORMAT`, and one of `MAILROOM_LOG_MASK`.
+const JSON: &str = "json";
+const ADDRESSES: &str = "addresses";
 
 const LEVELS: &[(&str, &str)] = &[
     ("error", "error"),
@@ -581,6 +604,27 @@ pub static VARIABLES: &[Variable] = &[
         kind: Kind::OneOf(LEVELS),
         default: "info",
         help: "Which of Mailroom's own lines are logged: those of this level and above. `debug` also says which variables were taken for those of Kubernetes services and docker links.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOG_FORMAT",
+        kind: Kind::OneOf(&[("text", "text"), (JSON, JSON)]),
+        default: "text",
+        help: "How lines look on standard output: as text, or as one JSON object each. The files in /var/log are text.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOG_MASK",
+        kind: Kind::OneOf(&[("off", "off"), (ADDRESSES, ADDRESSES)]),
+        default: "off",
+        help: "`addresses`: in all log lines each local part, `user` of `user@example.org`, is a hash, always the same one.",
+        ..Variable::NEW
+    },
+    Variable {
+        name: "MAILROOM_LOG_FILES",
+        kind: Kind::OnOff,
+        default: "on",
+        help: "Whether log lines are also written to files in /var/log.",
         ..Variable::NEW
     },
     Variable {

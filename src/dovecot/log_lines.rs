@@ -12,6 +12,7 @@ pub const LOG_LINES: LogLines = LogLines {
     credentials,
     is_probe: |record, address| is_probe(record.message(), address),
     trouble,
+    fields: super::log_fields::fields,
     counts: super::log_counts::counts,
     means: |_| None,
 };

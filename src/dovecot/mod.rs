@@ -7,6 +7,7 @@ mod external;
 mod limits;
 mod lists;
 mod log_counts;
+mod log_fields;
 mod log_lines;
 mod old_names;
 mod passwd_files;

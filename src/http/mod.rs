@@ -18,6 +18,7 @@ pub use self::server::run;
 use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::health::Named;
 use crate::layout::{HTTP_QUESTIONS, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY};
+use crate::logs::fields::Fields;
 use crate::logs::lines::LogLines;
 use crate::own_daemon::{NoNames, Unchecked};
 use crate::plan::{File, Plan};
@@ -85,6 +86,7 @@ impl Daemon for Httpd {
             is_probe: |_, _| false,
             credentials: |_| None,
             trouble: |_| None,
+            fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |_| None,
         }

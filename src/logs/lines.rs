@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::fields::Fields;
 use super::record::Record;
 use crate::metrics::Event;
 
@@ -21,6 +22,8 @@ pub struct LogLines {
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// What a client has met with that its line does not explain.
     pub trouble: fn(message: &str) -> Option<Trouble>,
+    /// What a line says, as names and values.
+    pub fields: for<'a> fn(&'a Record) -> Fields<'a>,
     /// Tells what a line counts for.
     pub counts: fn(&Record, &mut dyn FnMut(Event)),
     /// What PID 1 should know of a line.

@@ -12,15 +12,20 @@
 //! Limits: a full queue loses lines. They are counted, and the count is logged. A crash of Mailroom loses what is still in
 //! the queues. The time of a line is the time of its arrival: syslog's own has neither year nor fraction.
 
+pub mod fields;
+mod files;
 mod formats;
 mod hints;
+mod json;
 mod layer;
 pub mod lines;
+mod mask;
 mod queue;
 mod receiver;
 pub mod record;
 mod router;
 mod sink;
+mod stamps;
 mod stdout;
 mod warnings;
 
@@ -35,9 +40,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::Level;
 
+pub use self::formats::Format;
 pub use self::hints::Trusted;
 use self::layer::Threshold;
 use self::lines::{LogLines, Meaning};
+pub use self::mask::Mask;
 use self::queue::{Item, Printed, Queue};
 use self::router::Router;
 pub use self::warnings::Warning;
@@ -67,6 +74,12 @@ pub struct Configuration {
     pub probe_address: &'static str,
     /// The least important of our own lines that are shown.
     pub level: Level,
+    /// How lines look on standard output.
+    pub format: Format,
+    /// Hides who writes to whom, where that is wanted.
+    pub mask: Option<Mask>,
+    /// The files in /var/log are written, too.
+    pub files: bool,
 }
 
 /// What the daemons' lines mean, each with the name of the service.
@@ -94,7 +107,7 @@ impl Logs {
         let figures = (metrics, warnings.clone());
         let mut router = Router::new(lines, MAIL_LOG, stdout, queue.lost(), flushed_sender, sender, figures);
         panics::keep_thread("log-router", move || router.run(&items))?;
-        panics::keep_thread("log-writer", move || stdout::write(&text))?;
+        panics::keep_thread("log-writer", move || text.write())?;
         match receiver::bind() {
             Ok(socket) => {
                 let queue = queue.clone();

@@ -1,8 +1,11 @@
-//! The queue to the router. It is bounded, and sending never waits: what does not fit is lost and counted.
+//! The queue to the router. It is bounded: what does not fit is lost and counted. Sending does not wait, but for that of the receiver,
+//! which gives the router a moment: a flood of lines is faster than any router, and those who flood may wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::Level;
@@ -41,7 +44,6 @@ pub(super) struct Printed {
 
 /// A line of ours.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the text format shows neither level nor fields")]
 pub(super) struct Own {
     /// When it was said.
     pub(super) at: Timestamp,
@@ -75,9 +77,49 @@ impl Queue {
         }
     }
 
+    /// The same for the receiver.
+    pub(super) fn patient(&self) -> Patient {
+        Patient {
+            queue: self.clone(),
+            is_stuck: false,
+        }
+    }
+
     /// The count of what was lost.
     pub(super) fn lost(&self) -> Lost {
         self.lost.clone()
+    }
+}
+
+/// The sending end that waits, as long as the router takes what is in the queue. Where it does not, as while a disk hangs, the daemons
+/// must not stand still: from then on what does not fit is lost at once, until there is room again.
+pub(super) struct Patient {
+    queue: Queue,
+    is_stuck: bool,
+}
+
+/// Longest wait for room.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Between two looks for it.
+const LOOK: Duration = Duration::from_micros(200);
+
+impl Patient {
+    /// Puts an item in, or counts it as lost.
+    pub(super) fn send(&mut self, item: Item) {
+        let Err(TrySendError::Full(mut item)) = self.queue.items.try_send(item) else {
+            self.is_stuck = false;
+            return;
+        };
+        let begun = Instant::now();
+        while !self.is_stuck {
+            sleep(LOOK);
+            match self.queue.items.try_send(item) {
+                Err(TrySendError::Full(again)) => item = again,
+                _ => return,
+            }
+            self.is_stuck = begun.elapsed() >= PATIENCE;
+        }
+        self.queue.lost.add(1);
     }
 }
 
@@ -113,6 +155,28 @@ mod tests {
             queue.send(Item::Reopen);
         }
         assert_eq!((queue.lost().take(), queue.lost().take()), (3, 0));
+        assert_eq!(items.try_iter().count(), LENGTH);
+    }
+
+    #[test]
+    fn the_receiver_waits_for_a_router_that_works_and_for_no_other() {
+        let (queue, items) = Queue::new();
+        let mut patient = queue.patient();
+        let router = std::thread::spawn(move || {
+            let taken = items.iter().take(2 * LENGTH).count();
+            (taken, items)
+        });
+        for _ in 0..2 * LENGTH {
+            patient.send(Item::Reopen);
+        }
+        let (taken, items) = router.join().unwrap();
+        assert_eq!((taken, queue.lost().take()), (2 * LENGTH, 0));
+        let begun = Instant::now();
+        for _ in 0..LENGTH + 1_000 {
+            patient.send(Item::Reopen);
+        }
+        assert!(begun.elapsed() < 20 * PATIENCE, "it waits once, and not for each line");
+        assert_eq!(queue.lost().take(), 1_000);
         assert_eq!(items.try_iter().count(), LENGTH);
     }
 }

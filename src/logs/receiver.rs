@@ -27,6 +27,7 @@ pub(super) fn bind() -> io::Result<UnixDatagram> {
 
 /// Moves datagrams into the queue, for ever.
 pub(super) fn receive(socket: &UnixDatagram, queue: &Queue) {
+    let mut queue = queue.patient();
     let mut buffer = vec![0; LONGEST];
     loop {
         if let Ok(length) = socket.recv(&mut buffer) {

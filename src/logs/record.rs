@@ -28,6 +28,14 @@ impl Record {
         tag.split_once('[').map_or(tag, |(program, _)| program)
     }
 
+    /// Its process id, as in `postfix/smtpd[13]: …`.
+    pub fn pid(&self) -> Option<&str> {
+        let (tag, _) = self.text.split_once(": ")?;
+        let (_, pid) = tag.split_once('[')?;
+        pid.strip_suffix(']')
+            .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// What it says, behind the tag.
     pub fn message(&self) -> &str {
         self.text.split_once(": ").map_or(&self.text, |(_, message)| message)
@@ -78,8 +86,13 @@ fn without_time(text: &[u8]) -> &[u8] {
 /// Log text is attacker-made: whatever could move a terminal's cursor or end the line is shown as an escape.
 pub(super) fn escape(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches(['\n', '\0']);
+    // As nearly all lines are.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     let mut escaped = String::with_capacity(text.len());
-    for c in text.trim_end_matches(['\n', '\0']).chars() {
+    for c in text.chars() {
         if c.is_control() {
             escaped.extend(c.escape_default());
         } else {

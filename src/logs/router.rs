@@ -2,11 +2,9 @@
 //!
 //! It knows no daemon. The first daemon's [`LogLines`] that calls a line's program its own says the line's file and service,
 //! whether it is a health probe's, and what it means. Lines of no daemon go to the general mail log and are not
-//! remembered. A log file that cannot be opened or written, as on a full disk, stops nothing: standard output has the line.
+//! remembered. It takes what is in the queue, and then writes all of it at once: a line costs no system call of its own.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -14,22 +12,24 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::Level;
 
-use super::FLUSH_MARKER;
-use super::formats::Text;
+use super::fields::Fields;
+use super::files::Files;
+use super::formats::Formatter;
 use super::hints::Hints;
 use super::lines::{LogLines, Meaning};
-use super::queue::{Item, Lost};
+use super::mask::Mask;
+use super::queue::{Item, Lost, Own};
 use super::record::{Record, escape};
-use super::sink::LogFile;
 use super::stdout::Stdout;
 use super::warnings::Warnings;
+use super::{Configuration, FLUSH_MARKER};
 use crate::layout::PROBE_ADDRESS;
 use crate::metrics::Metrics;
 use crate::secrets::HIDDEN;
 use crate::values::counted;
 
-/// Size of each log file, in bytes; one full file is kept beside it.
-const LOG_FILE_LIMIT: u64 = 10 << 20;
+/// Items that are taken before lines are written.
+const BATCH: usize = 256;
 /// Between two lines that say how many were lost, and between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Lines of each service that are shown again when it has failed too often.
@@ -39,9 +39,10 @@ pub(super) struct Router {
     lines: Vec<LogLines>,
     /// The path of the file for lines of no daemon.
     general: &'static str,
-    /// The open files, by path.
-    files: BTreeMap<&'static str, LogFile>,
+    files: Files,
     stdout: Stdout,
+    /// What is to be printed, and how many lines that is.
+    printed: (String, u64),
     lost: Lost,
     /// When the log last said how many.
     told: Option<Instant>,
@@ -49,7 +50,9 @@ pub(super) struct Router {
     meanings: UnboundedSender<(&'static str, Meaning)>,
     metrics: Metrics,
     warnings: Warnings,
-    text: Text,
+    formatter: Formatter,
+    mask: Option<Mask>,
+    has_files: bool,
     hints: Hints,
     /// From where health probes come.
     probe_address: &'static str,
@@ -58,7 +61,7 @@ pub(super) struct Router {
 }
 
 impl Router {
-    /// Opens the files.
+    /// Opens no file before the settings are there.
     pub(super) fn new(
         lines: Vec<LogLines>,
         general: &'static str,
@@ -68,24 +71,25 @@ impl Router {
         meanings: UnboundedSender<(&'static str, Meaning)>,
         (metrics, warnings): (Metrics, Warnings),
     ) -> Router {
-        let mut router = Router {
+        Router {
             lines,
             general,
-            files: BTreeMap::new(),
+            files: Files::default(),
             stdout,
+            printed: (String::new(), 0),
             lost,
             told: None,
             flushed,
             meanings,
             metrics,
             warnings,
-            text: Text::default(),
+            formatter: Formatter::default(),
+            mask: None,
+            has_files: true,
             hints: Hints::default(),
             probe_address: PROBE_ADDRESS,
             last: BTreeMap::new(),
-        };
-        router.open();
-        router
+        }
     }
 
     /// Works until the queue is closed.
@@ -97,56 +101,61 @@ impl Router {
             } else {
                 items.recv_timeout(AGAIN)
             };
+            self.report_lost();
             match next {
                 Ok(item) => self.take(item),
-                Err(RecvTimeoutError::Timeout) => self.report_lost(),
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            items.try_iter().take(BATCH).for_each(|item| self.take(item));
+            self.write();
         }
     }
 
     fn take(&mut self, item: Item) {
-        self.report_lost();
         match item {
-            Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => {
-                // What was lost since is told now: this may be the end.
-                self.told = None;
-                self.report_lost();
-                self.stdout.flush(&self.flushed);
-            }
+            Item::Syslog(_, datagram) if datagram == FLUSH_MARKER => self.flush(),
             Item::Syslog(at, datagram) => self.syslog(at, Record::parse(&datagram)),
-            Item::Own(own) => {
-                if own.level <= Level::WARN {
-                    self.warnings.add(own.at, "mailroom", &own.text);
-                }
-                self.stdout.print(self.text.own(own.at, &own.text));
-            }
+            Item::Own(own) => self.own(*own),
             Item::Printed(printed) => self.printed(printed.at, printed.service, &printed.line),
-            Item::Configure(configuration) => {
-                self.text = Text::new(configuration.time_zone, configuration.host);
-                self.hints = Hints::new(configuration.trusted);
-                self.probe_address = configuration.probe_address;
-            }
+            Item::Configure(configuration) => self.configure(*configuration),
             Item::Repeat(service) => self.repeat(service),
             Item::Reopen => self.open(),
         }
     }
 
-    /// Opens each path once, whatever the number of daemons that share it.
+    /// Writes what was gathered.
+    fn write(&mut self) {
+        self.files.write();
+        let (text, lines) = std::mem::take(&mut self.printed);
+        if lines > 0 {
+            self.stdout.print(text, lines);
+        }
+    }
+
+    /// Answers when all before is written. What was lost since is told now: this may be the end.
+    fn flush(&mut self) {
+        self.write();
+        self.told = None;
+        self.report_lost();
+        self.stdout.flush(&self.flushed);
+    }
+
+    fn configure(&mut self, configuration: Configuration) {
+        self.formatter = Formatter::new(configuration.time_zone, configuration.host, configuration.format);
+        self.hints = Hints::new(configuration.trusted);
+        self.probe_address = configuration.probe_address;
+        self.mask = configuration.mask;
+        self.has_files = configuration.files;
+        self.open();
+    }
+
     fn open(&mut self) {
-        self.files.clear();
-        for path in self.lines.iter().map(|lines| lines.file).chain([self.general]) {
-            if self.files.contains_key(path) {
-                continue;
-            }
-            match LogFile::open(Path::new(path), LOG_FILE_LIMIT) {
-                Ok(file) => drop(self.files.insert(path, file)),
-                // Not eprintln!, which panics when standard error is closed.
-                Err(error) => drop(writeln!(
-                    io::stderr(),
-                    "mailroom: {path}: {error}; lines go to standard output only"
-                )),
-            }
+        if self.has_files {
+            let paths = self.lines.iter().map(|lines| lines.file).chain([self.general]);
+            self.files.open(paths);
+        } else {
+            self.files.close();
         }
     }
 
@@ -159,44 +168,78 @@ impl Router {
         if lost == 0 {
             return;
         }
-        let text = format!(
-            "{} lost: more came than could be written",
-            counted(lost, "log line was", "log lines were")
-        );
-        if self.stdout.try_print(self.text.own(Timestamp::now(), &text)) {
+        let own = Own {
+            at: Timestamp::now(),
+            level: Level::WARN,
+            text: format!(
+                "{} lost: more came than could be written",
+                counted(lost, "log line was", "log lines were")
+            ),
+            fields: vec![("lost", lost.to_string())],
+        };
+        let mut line = String::new();
+        self.formatter.own(&own, &mut line);
+        if self.stdout.try_print(line) {
             self.told = Some(Instant::now());
             self.metrics.lines_lost(lost);
-            self.warnings.add(Timestamp::now(), "mailroom", &text);
+            self.warnings.add(own.at, "mailroom", &own.text);
         } else {
             self.lost.add(lost);
         }
     }
 
-    fn syslog(&mut self, at: Timestamp, record: Record) {
+    fn own(&mut self, mut own: Own) {
+        if let Some(mask) = &self.mask {
+            own.text = mask.apply(&own.text);
+            own.fields.iter_mut().for_each(|(_, value)| *value = mask.apply(value));
+        }
+        if own.level <= Level::WARN {
+            self.warnings.add(own.at, "mailroom", &own.text);
+        }
+        self.formatter.own(&own, &mut self.printed.0);
+        self.printed.1 += 1;
+    }
+
+    fn syslog(&mut self, at: Timestamp, mut record: Record) {
         let tag = record.text.len() - record.message().len();
-        let level = record.level;
-        let text = self.without_credentials(record.text, tag);
-        let record = &Record { text, level };
-        let program = record.program();
-        let owner = self.lines.iter().find(|lines| (lines.is_own)(program)).copied();
-        if owner.is_some_and(|owner| (owner.is_probe)(record, self.probe_address)) {
+        record.text = self.without_credentials(record.text, tag);
+        let owner = self.owner(record.program());
+        if owner.is_some_and(|owner| (owner.is_probe)(&record, self.probe_address)) {
             return;
         }
-        let line = self.text.syslog(at, &record.text);
-        if let Some(file) = self.files.get_mut(owner.map_or(self.general, |owner| owner.file)) {
-            let _ = file.write(line.as_bytes());
-        }
         if let Some(owner) = owner {
-            self.remember(owner.service, &line);
-            self.count(owner, record);
+            self.metrics.lines(1);
+            (owner.counts)(&record, &mut |event| self.metrics.count(&event));
+            self.interpret(owner, &record);
         }
-        if level <= Level::WARN {
-            self.warnings
-                .add(at, owner.map_or(program, |owner| owner.service), record.message());
+        if let Some(mask) = &self.mask {
+            record.text = mask.apply(&record.text);
         }
-        self.stdout.print(line);
+        self.show(at, owner, &record);
+    }
+
+    /// The daemon whose program it is.
+    fn owner(&self, program: &str) -> Option<LogLines> {
+        self.lines.iter().find(|lines| (lines.is_own)(program)).copied()
+    }
+
+    fn show(&mut self, at: Timestamp, owner: Option<LogLines>, record: &Record) {
+        let service = owner.map_or(record.program(), |owner| owner.service);
+        if record.level <= Level::WARN {
+            self.warnings.add(at, service, record.message());
+        }
+        if let Some(lines) = self.files.lines(owner.map_or(self.general, |owner| owner.file)) {
+            self.formatter.text(at, &record.text, lines);
+        }
+        let fields = owner.map_or(
+            (|_| Fields::default()) as for<'a> fn(&'a Record) -> Fields<'a>,
+            |owner| owner.fields,
+        );
+        let begin = self.printed.0.len();
+        self.formatter.syslog(at, service, record, fields, &mut self.printed.0);
+        self.printed.1 += 1;
         if let Some(owner) = owner {
-            self.interpret(owner, record);
+            remember(&mut self.last, owner.service, &self.printed.0[begin..]);
         }
     }
 
@@ -208,11 +251,6 @@ impl Router {
             }
         }
         text
-    }
-
-    fn count(&self, owner: LogLines, record: &Record) {
-        self.metrics.lines(1);
-        (owner.counts)(record, &mut |event| self.metrics.count(&event));
     }
 
     /// Passes on what a daemon's line means, and explains it where it needs that.
@@ -228,44 +266,57 @@ impl Router {
     }
 
     fn printed(&mut self, at: Timestamp, service: &'static str, line: &[u8]) {
-        let text = self.without_credentials(escape(line), 0);
-        if !text.is_empty() {
-            let line = self.text.printed(at, service, &text);
-            self.remember(service, &line);
-            self.stdout.print(line);
+        let mut text = self.without_credentials(escape(line), 0);
+        if text.is_empty() {
+            return;
         }
+        if let Some(mask) = &self.mask {
+            text = mask.apply(&text);
+        }
+        let begin = self.printed.0.len();
+        self.formatter.printed(at, service, &text, &mut self.printed.0);
+        self.printed.1 += 1;
+        remember(&mut self.last, service, &self.printed.0[begin..]);
     }
 
-    fn remember(&mut self, service: &'static str, line: &str) {
-        let last = self.last.entry(service).or_default();
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(line.to_owned());
-    }
-
-    fn repeat(&self, service: &'static str) {
+    fn repeat(&mut self, service: &'static str) {
         for line in self.last.get(service).into_iter().flatten() {
-            self.stdout.print(format!("    {line}"));
+            // An object stays one; text is set off.
+            let indent = if line.starts_with('{') { "" } else { "    " };
+            self.printed.0.push_str(indent);
+            self.printed.0.push_str(line);
+            self.printed.1 += 1;
         }
     }
+}
+
+/// Remembers a line in the place of the oldest.
+fn remember(last: &mut BTreeMap<&'static str, VecDeque<String>>, service: &'static str, line: &str) {
+    let last = last.entry(service).or_default();
+    let mut place = if last.len() == LAST_LINES {
+        last.pop_front().unwrap_or_default()
+    } else {
+        String::new()
+    };
+    place.clear();
+    place.push_str(line);
+    last.push_back(place);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::queue::Printed;
     use super::*;
+    use std::path::Path;
     use std::sync::mpsc::sync_channel;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-    use tracing::Level;
 
-    use crate::logs::queue::Own;
-    use crate::logs::stdout::{self, Line};
+    use crate::logs::stdout::{self, Output};
 
     /// A router, what it prints, and what it reports.
     struct Bench {
         router: Router,
-        printed: Receiver<Line>,
+        printed: Output,
         meanings: UnboundedReceiver<(&'static str, Meaning)>,
     }
 
@@ -273,7 +324,7 @@ mod tests {
         let lost = Lost::default();
         let (stdout, printed) = stdout::with_length(length, lost.clone());
         let (sender, meanings) = unbounded_channel();
-        let router = Router::new(
+        let mut router = Router::new(
             lines,
             general,
             stdout,
@@ -282,6 +333,7 @@ mod tests {
             sender,
             <(Metrics, Warnings)>::default(),
         );
+        router.open();
         Bench {
             router,
             printed,
@@ -290,17 +342,19 @@ mod tests {
     }
 
     impl Bench {
+        /// Takes an item, and writes what follows from it.
+        fn take(&mut self, item: Item) {
+            self.router.report_lost();
+            self.router.take(item);
+            self.router.write();
+        }
+
         fn syslog(&mut self, datagram: &str) {
-            self.router
-                .take(Item::Syslog(Timestamp::UNIX_EPOCH, datagram.as_bytes().to_vec()));
+            self.take(Item::Syslog(Timestamp::UNIX_EPOCH, datagram.as_bytes().to_vec()));
         }
 
         fn printed(&self) -> Vec<String> {
-            let text = |line| match line {
-                Line::Text(text) => text,
-                Line::Flush(_) => "flush".to_owned(),
-            };
-            self.printed.try_iter().map(text).collect()
+            self.printed.lines()
         }
     }
 
@@ -320,6 +374,7 @@ mod tests {
             credentials: |message| message.find("secret").map(|at| at..message.len()),
             is_probe: |record, _| record.message() == "probe",
             trouble: |_| None,
+            fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),
         }
@@ -360,11 +415,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = path(&directory, "mail.log");
         let mut bench = bench(100, vec![one(file)], file);
-        assert_eq!(bench.router.files.len(), 1);
         bench.syslog("one: x");
         bench.syslog("marker: y");
         std::fs::rename(file, directory.path().join("moved")).unwrap();
-        bench.router.take(Item::Reopen);
+        bench.take(Item::Reopen);
         bench.syslog("one: z");
         let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&directory.path().join("moved")), lines(Path::new(file))), (2, 1));
@@ -390,10 +444,10 @@ mod tests {
         for line in 0..LAST_LINES {
             bench.syslog(&format!("one: {line}"));
         }
-        bench.router.take(printed(b"printed\n"));
+        bench.take(printed(b"printed\n"));
         bench.printed();
-        bench.router.take(Item::Repeat("one"));
-        bench.router.take(Item::Repeat("unknown"));
+        bench.take(Item::Repeat("one"));
+        bench.take(Item::Repeat("unknown"));
         let printed = bench.printed();
         assert_eq!(printed.len(), LAST_LINES);
         assert!(
@@ -413,8 +467,8 @@ mod tests {
         let mut bench = bench(100, vec![one(file)], general);
         bench.syslog("one: my secret 1");
         bench.syslog("marker: my secret 2");
-        bench.router.take(printed(b"my secret 3\n"));
-        bench.router.take(Item::Repeat("one"));
+        bench.take(printed(b"my secret 3\n"));
+        bench.take(Item::Repeat("one"));
         let read = |path: &str| std::fs::read_to_string(path).unwrap();
         let all = [bench.printed().concat(), read(file), read(general)].concat();
         assert_eq!(all.matches("my <hidden>\n").count(), 7, "{all}");
@@ -434,10 +488,10 @@ mod tests {
             }))
         };
         for _ in 0..1_000 {
-            bench.router.take(own());
+            bench.take(own());
         }
         assert_eq!(bench.printed(), ["[POSTFIX] 1970-01-01 00:00:00 x\n"; 2]);
-        bench.router.take(own());
+        bench.take(own());
         let printed = bench.printed();
         assert!(printed[0].contains(" 998 log lines were lost: "), "{printed:?}");
         assert!(bench.router.lost.is_none());
@@ -451,13 +505,11 @@ mod tests {
         } = bench(1, Vec::new(), path(&directory, "general"));
         for text in ["a", "b", "c"] {
             router.syslog(Timestamp::UNIX_EPOCH, Record::parse(text.as_bytes()));
+            router.write();
         }
         let (sender, items) = sync_channel(1);
         let thread = std::thread::spawn(move || router.run(&items));
-        let next = || match printed.recv_timeout(Duration::from_secs(10)) {
-            Ok(Line::Text(text)) => text,
-            _ => panic!("nothing was printed"),
-        };
+        let next = || printed.next().unwrap();
         assert!(next().ends_with(" a\n"));
         assert!(next().contains(" 2 log lines were lost: "));
         drop(sender);

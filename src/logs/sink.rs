@@ -27,13 +27,17 @@ impl LogFile {
         })
     }
 
-    /// Appends whole lines.
+    /// Appends whole lines: all of them, or none.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let length = lines.len() as u64;
         if self.size > 0 && self.size + length > self.limit {
             self.empty()?;
         }
-        self.file.write_all(lines)?;
+        if let Err(error) = self.file.write_all(lines) {
+            // Half a line would be taken for another one.
+            self.file.set_len(self.size)?;
+            return Err(error);
+        }
         self.size += length;
         Ok(())
     }

@@ -23,6 +23,7 @@ pub use self::server::run;
 use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
 use crate::health::Named;
 use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET};
+use crate::logs::fields::Fields;
 use crate::logs::lines::LogLines;
 use crate::own_daemon::{NoNames, Unchecked};
 use crate::plan::{File, Plan};
@@ -101,6 +102,7 @@ impl Daemon for Policyd {
             is_probe: |_, _| false,
             credentials: |_| None,
             trouble: |_| None,
+            fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |_| None,
         }

@@ -13,6 +13,7 @@ pub const LOG_LINES: LogLines = LogLines {
     credentials: super::credentials::credentials,
     is_probe: |record, address| is_probe(record.message(), address),
     trouble,
+    fields: super::log_fields::fields,
     counts: super::log_counts::counts,
     means,
 };

@@ -17,6 +17,7 @@ mod grammar;
 mod leftovers;
 mod limits;
 mod log_counts;
+mod log_fields;
 mod log_lines;
 mod log_reasons;
 mod lookups;

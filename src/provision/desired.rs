@@ -12,7 +12,7 @@ use crate::certificates::Found;
 use crate::daemon::{AccountFiles, Basis, Checker, Part};
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{CERTIFICATE_DIRECTORY, PROBE_ADDRESS};
+use crate::layout::{CERTIFICATE_DIRECTORY, LOG_MASK_KEY, PROBE_ADDRESS};
 use crate::plan::{File, Plan};
 use crate::report::Mistake;
 use crate::secrets::Secrets;
@@ -51,6 +51,8 @@ pub struct Desired {
     pub test_accounts: Vec<String>,
     /// What daemons read at their start alone: its name, and a value to compare.
     pub read_at_start: Vec<(&'static str, String)>,
+    /// What local parts of addresses are hashed with in the logs.
+    pub log_mask_key: String,
     /// An address that gets a name in /etc/hosts.
     pub host_name: Option<(&'static str, &'static str)>,
 }
@@ -92,6 +94,12 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
     if site.mailboxes {
         plan.files.push(primary_domain_file(&site.domain));
     }
+    if site.log_mask {
+        plan.files.push(File {
+            mode: 0o600,
+            ..File::public(LOG_MASK_KEY, facts.log_mask_key.clone())
+        });
+    }
     plan.protect(secrets);
     let records = kept.files(known);
     let of_accounts = account_files.iter().flat_map(|files| files.files()).chain(&records);
@@ -111,6 +119,7 @@ pub fn desired(read: &Read) -> anyhow::Result<Desired> {
             .collect(),
         host_name: name_is_missing.then_some((PROBE_ADDRESS, "healthcheck")),
         certificate: facts.certificate.clone(),
+        log_mask_key: facts.log_mask_key.clone(),
         troubles: troubles.clone(),
         site: site.clone(),
         secrets: secrets.clone(),

@@ -142,6 +142,7 @@ fn examined(
         mut mistakes,
     } = checked;
     secrets.add_value(&facts.login_policy_secret);
+    secrets.add_value(&facts.log_mask_key);
     let mut site = Site::of(&values)?;
     site.add_domains(&kept.live.domains);
     notes.extend(without_ipv6(&mut site, &facts)?);

@@ -31,7 +31,7 @@ use crate::daemon::Daemon;
 use crate::http;
 use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
-use crate::logs::{Configuration, Logs, Meanings, Trusted};
+use crate::logs::{Configuration, Logs, Mask, Meanings, Trusted};
 use crate::metrics::Metrics;
 use crate::provision::notices::Notices;
 use crate::provision::{Desired, Fingerprints, Provisioned, Read};
@@ -203,6 +203,9 @@ pub fn configure_logs(desired: &Desired, logs: &Logs) -> anyhow::Result<()> {
             Protocols::Ipv4 | Protocols::All => PROBE_ADDRESS,
         },
         level: site.log_level,
+        format: site.log_format,
+        mask: site.log_mask.then(|| Mask::new(desired.log_mask_key.clone())),
+        files: site.log_files,
     });
     Ok(())
 }

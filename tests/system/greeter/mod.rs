@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::daemon::{Basis, Checker, Configured, Daemon, Findings, Grammar, Part, Set, Shape, Work};
 use crate::health::Named;
 use crate::layout::{AUTH_SOCKET, RUN_DIRECTORY};
+use crate::logs::fields::Fields;
 use crate::logs::lines::LogLines;
 use crate::plan::{File, Plan};
 use crate::probes::{Greeting, Probe};
@@ -64,6 +65,7 @@ impl Daemon for Greeter {
             is_probe: |record, _| record.message() == "greeted 127.0.0.9",
             credentials: |_| None,
             trouble: |_| None,
+            fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |_| None,
         }
