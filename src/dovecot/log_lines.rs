@@ -29,6 +29,10 @@ fn is_probe(message: &str, address: &str) -> bool {
 
 /// With `auth_debug_passwords` and `auth_verbose_passwords`: base64 of a client, a given password, one that was compared.
 fn credentials(message: &str) -> Option<Range<usize>> {
+    // Each of them stands beside a bracket.
+    if !message.contains('(') {
+        return None;
+    }
     let base64 = || {
         let end = message.find(" (previous base64 data may contain sensitive data)")?;
         // Tabs stand between the fields; here they are escapes.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -29,7 +30,11 @@ use crate::secrets::HIDDEN;
 use crate::values::counted;
 
 /// Items that are taken before lines are written.
-const BATCH: usize = 256;
+const BATCH: usize = 1_024;
+/// Fewer than that are little.
+const FEW: usize = 64;
+/// How long items gather: woken for each line, the router would spend most of its time on being woken.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Between two lines that say how many were lost, and between two attempts.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Lines of each service that are shown again when it has failed too often.
@@ -107,8 +112,17 @@ impl Router {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            items.try_iter().take(BATCH).for_each(|item| self.take(item));
+            self.gather(items);
             self.write();
+        }
+    }
+
+    /// Takes what is there and, where that is little, what comes within a moment.
+    fn gather(&mut self, items: &Receiver<Item>) {
+        let mut take = || items.try_iter().take(BATCH).map(|item| self.take(item)).count();
+        if take() < FEW {
+            sleep(GATHERING);
+            take();
         }
     }
 

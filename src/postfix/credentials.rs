@@ -40,8 +40,35 @@ const ANNOUNCED: [&str; 7] = [
     "auth reply: cookie?",
 ];
 
+/// What a line with credentials begins with, or holds, in small letters: by their first letters.
+const OPENINGS: [&str; 4] = ["< ", "> ", "match_", "dict_"];
+const MARKS: [(u8, &[&str]); 5] = [
+    (b'a', &["auth"]),
+    (b'i', &["init_response"]),
+    (b'n', &["non-smtp command"]),
+    (b'p', &["pass", "pipelining", "pregreet"]),
+    (b'u', &["uncoded "]),
+];
+
+/// Whether a line may show credentials: one look at each letter, for nearly all lines show none.
+fn may_show(message: &str) -> bool {
+    let bytes = message.as_bytes();
+    let is_here = |mark: &&str, at: usize| {
+        let found = bytes.get(at..at + mark.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(mark.as_bytes()))
+    };
+    let holds = |(at, byte): (usize, &u8)| {
+        let marks = MARKS.iter().find(|(first, _)| *first == byte.to_ascii_lowercase());
+        marks.is_some_and(|(_, marks)| marks.iter().any(|mark| is_here(mark, at)))
+    };
+    OPENINGS.iter().any(|opening| is_here(opening, 0)) || bytes.iter().enumerate().any(holds)
+}
+
 /// The part of a line that is credentials, if any is.
 pub(super) fn credentials(message: &str) -> Option<Range<usize>> {
+    if !may_show(message) {
+        return None;
+    }
     let lower = message.to_ascii_lowercase();
     if let Some(begin) = announced(&lower) {
         return Some(begin..message.len());
@@ -80,9 +107,7 @@ fn quotes_a_client(lower: &str) -> bool {
     ["command pipelining", "non-smtp command", "pregreet"]
         .iter()
         .any(|kind| lower.contains(kind))
-        || ["< ", "> ", "match_", "dict_"]
-            .iter()
-            .any(|opening| lower.starts_with(opening))
+        || OPENINGS.iter().any(|opening| lower.starts_with(opening))
 }
 
 /// Where the word behind `AUTH <mechanism>` begins.
