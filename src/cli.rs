@@ -11,6 +11,7 @@ use crate::commands::account::{self, Accounts};
 use crate::commands::healthcheck;
 use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
+use crate::commands::queue::{self, Queues};
 use crate::http;
 use crate::policyd;
 use crate::settings::Environment;
@@ -36,6 +37,9 @@ enum Subcommands {
         #[arg(long)]
         watch: bool,
     },
+    /// Show, flush, hold, release and delete messages in the queue
+    #[command(subcommand)]
+    Queue(Queues),
     /// Say in one line whether clients are served; exit code 0 or 1
     Healthcheck(healthcheck::Options),
     /// Say what is wrong with the environment, without starting or changing anything; exit code 0, 64 or 78
@@ -116,6 +120,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::AuthWorker { driver, host, port } => code(commands::auth_worker::run(&driver, &host, port)),
         Subcommands::Healthcheck(options) => healthcheck::run(&options).into(),
+        Subcommands::Queue(command) => code(queue::run(command)),
         Subcommands::Status { json, watch } => code(commands::status::run(json, watch)),
         Subcommands::Policyd => code(policyd::run().map(|()| 0)),
         Subcommands::Httpd => code(http::run().map(|()| 0)),

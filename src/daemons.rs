@@ -66,9 +66,9 @@ mod tests {
                 .iter()
                 .map(|(name, value)| format!("    {name} = {value}"))
                 .collect();
-            let mut counted = String::new();
-            (lines.counts)(&record, &mut |event| counted += &format!("\n    counts {event:?}"));
-            format!("{line}\n{}{counted}\n", fields.join("\n"))
+            let mut counted = Vec::new();
+            (lines.counts)(&record, &mut |event| counted.push(format!("\n    counts {event:?}")));
+            format!("{line}\n{}{}\n", fields.join("\n"), counted.concat())
         };
         assert!(CORPUS.lines().count() >= 300);
         insta::assert_snapshot!(CORPUS.lines().map(fields).collect::<String>());

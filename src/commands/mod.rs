@@ -12,6 +12,7 @@ mod live;
 pub mod names;
 pub mod output;
 mod processes;
+pub mod queue;
 pub mod quota_warning;
 pub mod reload;
 mod rename;

@@ -2,7 +2,7 @@
 //!
 //! It knows no daemon. The first daemon's [`LogLines`] that calls a line's program its own says the line's file and service,
 //! whether it is a health probe's, and what it means. Lines of no daemon go to the general mail log and are not
-//! remembered. It takes what is in the queue, and then writes all of it at once: a line costs no system call of its own.
+//! remembered. Lines are written together, some milliseconds after they came: a line costs no system call of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -29,8 +29,11 @@ use crate::metrics::Metrics;
 use crate::secrets::HIDDEN;
 use crate::values::counted;
 
-/// Items that are taken before lines are written.
+/// Items that are taken at once.
 const BATCH: usize = 1_024;
+/// Lines are written after that time, or when they are that many.
+const WRITING: Duration = Duration::from_millis(10);
+const MANY: u64 = 512;
 /// Fewer than that are little.
 const FEW: usize = 64;
 /// How long items gather: woken for each line, the router would spend most of its time on being woken.
@@ -48,6 +51,8 @@ pub(super) struct Router {
     stdout: Stdout,
     /// What is to be printed, and how many lines that is.
     printed: (String, u64),
+    /// Since when lines wait to be written.
+    since: Option<Instant>,
     lost: Lost,
     /// When the log last said how many.
     told: Option<Instant>,
@@ -82,6 +87,7 @@ impl Router {
             files: Files::default(),
             stdout,
             printed: (String::new(), 0),
+            since: None,
             lost,
             told: None,
             flushed,
@@ -100,25 +106,38 @@ impl Router {
     /// Works until the queue is closed.
     pub(super) fn run(&mut self, items: &Receiver<Item>) {
         loop {
-            // A loss is told soon, also when no line comes any more.
-            let next = if self.lost.is_none() {
-                items.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                items.recv_timeout(AGAIN)
+            let next = match self.patience() {
+                None => items.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(patience) => items.recv_timeout(patience),
             };
-            self.report_lost();
             match next {
-                Ok(item) => self.take(item),
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(item) => self.gather(item, items),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.write(),
             }
-            self.gather(items);
-            self.write();
+            self.report_lost();
+            if self.is_due() {
+                self.write();
+            }
         }
     }
 
+    /// How long nothing has to be done without another item. A loss is told soon, also when no line comes any more.
+    fn patience(&self) -> Option<Duration> {
+        let unwritten = self.since.map(|since| WRITING.saturating_sub(since.elapsed()));
+        unwritten.or_else(|| (!self.lost.is_none()).then_some(AGAIN))
+    }
+
+    /// Lines have waited for long enough, or are many.
+    fn is_due(&self) -> bool {
+        let have_waited = self.since.is_some_and(|since| since.elapsed() >= WRITING);
+        have_waited || self.printed.1 >= MANY
+    }
+
     /// Takes what is there and, where that is little, what comes within a moment.
-    fn gather(&mut self, items: &Receiver<Item>) {
+    fn gather(&mut self, item: Item, items: &Receiver<Item>) {
+        self.since.get_or_insert_with(Instant::now);
+        self.take(item);
         let mut take = || items.try_iter().take(BATCH).map(|item| self.take(item)).count();
         if take() < FEW {
             sleep(GATHERING);
@@ -140,6 +159,7 @@ impl Router {
 
     /// Writes what was gathered.
     fn write(&mut self) {
+        self.since = None;
         self.files.write();
         let (text, lines) = std::mem::take(&mut self.printed);
         if lines > 0 {

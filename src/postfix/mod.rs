@@ -24,6 +24,7 @@ mod lookups;
 mod main_cf;
 mod master_cf;
 mod master_settings;
+pub mod messages;
 mod open_tables;
 mod own_services;
 mod parameters;
