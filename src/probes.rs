@@ -4,6 +4,7 @@
 //! callers run it on a thread that may. It cannot say whether a service would do more than its first answer shows.
 
 mod processes;
+mod space;
 mod tls;
 
 use std::fmt;
@@ -13,7 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, setsockopt, socket,
@@ -22,6 +23,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
+use self::tls::Certificate;
 use crate::system::proc;
 
 /// Time for each step of a probe.
@@ -70,6 +72,13 @@ pub enum Probe {
         /// Who logs in: the response of PLAIN (RFC 4616), in base64.
         response: String,
     },
+    /// A file system that can be written, and has room.
+    Space {
+        /// A directory on it.
+        path: PathBuf,
+        /// Bytes without which clients are not served.
+        least: u64,
+    },
     /// A main process and its children, of which none may be stopped (SIGSTOP).
     Processes {
         /// The file in which the main process keeps its id.
@@ -109,12 +118,24 @@ impl Probe {
     /// Asks. An error says what was answered instead, or that nothing was.
     pub fn ask(&self) -> io::Result<()> {
         match self {
-            Probe::Greeting(greeting) => greet(greeting).map_err(|error| busy(greeting, error)),
+            Probe::Greeting(greeting) => greet(greeting).map(drop).map_err(|error| busy(greeting, error)),
             Probe::Http { address, path } => get(*address, path),
             Probe::Socket { path, greeting } => accepts(path, greeting.as_deref()),
             Probe::Farewell { path } => closes(path),
             Probe::Login { path, response } => logs_in(path, response),
+            Probe::Space { path, least } => space::is_left(path, *least),
             Probe::Processes { pid_file, process } => processes::run_on(pid_file, process, PATIENCE),
+        }
+    }
+
+    /// The same, and looks at the certificate that was shown: a port is there all the same, but its clients go away.
+    pub fn examine(&self) -> io::Result<()> {
+        match self {
+            Probe::Greeting(greeting) => {
+                let certificate = greet(greeting).map_err(|error| busy(greeting, error))?;
+                certificate.map_or(Ok(()), |certificate| certificate.is_valid(SystemTime::now()))
+            }
+            _ => self.ask(),
         }
     }
 
@@ -135,7 +156,10 @@ impl fmt::Display for Probe {
             Probe::Greeting(Greeting { address, .. }) | Probe::Http { address, .. } => {
                 write!(f, "port {}", address.port())
             }
-            Probe::Socket { path, .. } | Probe::Farewell { path } | Probe::Login { path, .. } => {
+            Probe::Socket { path, .. }
+            | Probe::Farewell { path }
+            | Probe::Login { path, .. }
+            | Probe::Space { path, .. } => {
                 write!(f, "{}", path.display())
             }
             Probe::Processes { process, .. } => write!(f, "the processes of {process}"),
@@ -154,9 +178,23 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Whether an error of [`Probe::ask`] says that all processes have a client each: later ones wait, and are served.
-pub fn is_busy(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ResourceBusy
+/// Whether clients are served in spite of an error of [`Probe::ask`]: all processes have a client each, and later ones wait; or
+/// something will keep them from being served, and does not yet.
+pub fn is_served(error: &io::Error) -> bool {
+    error.kind() == SERVED
+}
+
+/// The kind of such an error.
+const SERVED: io::ErrorKind = io::ErrorKind::ResourceBusy;
+
+/// Whether it may be otherwise in a moment: a daemon that reads its configuration again may cut a connection, close a socket, or
+/// greet with an excuse, as Dovecot does while its auth process changes. Silence is none of these, nor is a full disk.
+pub fn is_momentary(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, Other, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotFound | Other | UnexpectedEof
+    )
 }
 
 /// No greeting in time: dead, unless there are as many sessions as there can be.
@@ -173,16 +211,18 @@ fn busy(port: &Greeting, error: io::Error) -> io::Error {
         sessions => format!("all {sessions} processes have"),
     };
     let text = format!("{processes} a client, others wait: raise {variable}");
-    io::Error::new(io::ErrorKind::ResourceBusy, text)
+    io::Error::new(SERVED, text)
 }
 
-/// Connects and waits for the greeting.
-fn greet(port: &Greeting) -> io::Result<()> {
+/// Connects and waits for the greeting. Returns the certificate, where there is one.
+fn greet(port: &Greeting) -> io::Result<Option<Certificate>> {
     let stream = open(port.address, port.source)?;
     if port.tls {
-        converse(tls::wrap(Acknowledging(stream))?, port)
+        let (stream, certificate) = tls::wrap(Acknowledging(stream))?;
+        converse(stream, port)?;
+        Ok(Some(certificate))
     } else {
-        converse(stream, port)
+        converse(stream, port).map(|()| None)
     }
 }
 
@@ -445,9 +485,9 @@ mod tests {
         };
         let _client = TcpStream::connect(address).unwrap();
         let _served = listener.accept().unwrap();
-        assert!(!is_busy(&probe(2).ask().unwrap_err()), "one of two is free");
+        assert!(!is_served(&probe(2).ask().unwrap_err()), "one of two is free");
         let error = probe(1).ask().unwrap_err();
-        assert!(is_busy(&error));
+        assert!(is_served(&error));
         assert_eq!(
             reason(&error),
             "the only process has a client, others wait: raise LIMIT"

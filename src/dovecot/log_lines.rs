@@ -10,7 +10,7 @@ pub const LOG_LINES: LogLines = LogLines {
     file: "/var/log/dovecot.log",
     is_own: |program| program == "dovecot",
     credentials,
-    is_probe: |record, address| is_probe(record.message(), address),
+    is_probe: |record, address| is_probe(record.message(), address) || is_mere_lmtp(record.message()),
     trouble,
     fields: super::log_fields::fields,
     counts: super::log_counts::counts,
@@ -25,6 +25,16 @@ fn is_probe(message: &str, address: &str) -> bool {
         .any(|opening| message.starts_with(opening));
     let client = message.split_once("user=<").map_or("", |(_, client)| client);
     login && client.starts_with(&format!(">, rip={address}, "))
+}
+
+/// `lmtp(96): Connect from local`, `lmtp(96): Disconnect from local: Connection closed (state=GREETING)`: nothing was delivered, or
+/// the delivery has lines of its own.
+fn is_mere_lmtp(message: &str) -> bool {
+    let Some((pid, said)) = message.strip_prefix("lmtp(").and_then(|rest| rest.split_once("): ")) else {
+        return false;
+    };
+    let is_greeted = said.starts_with("Disconnect from local: ") && said.ends_with(" (state=GREETING)");
+    pid.bytes().all(|byte| byte.is_ascii_digit()) && (said == "Connect from local" || is_greeted)
 }
 
 /// With `auth_debug_passwords` and `auth_verbose_passwords`: base64 of a client, a given password, one that was compared.

@@ -166,7 +166,7 @@ impl Configured for Settings {
             plan: plan(self, basis)?,
             account_files: Some(Box::new(PasswdFiles::of(basis))),
             service: Some(service::service(basis.environment)),
-            probes: probes::all(basis.site, basis.facts, basis.directory.external.is_some()),
+            probes: probes::all(basis.site, basis.facts, basis.directory),
             checker: Box::new(DovecotChecker {
                 scripts: sieve::used(self).map(|script| script.path.clone()).collect(),
                 delivers: basis.site.sieve

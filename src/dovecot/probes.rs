@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::shown::{self, Shown};
+use crate::accounts::Directory;
 use crate::facts::Facts;
 use crate::health::Named;
-use crate::layout::{AUTH_SOCKET, DOVECOT_RUN_DIRECTORY, PROBE_ADDRESS};
+use crate::layout::{AUTH_SOCKET, DOVECOT_RUN_DIRECTORY, LMTP_SOCKET, MAIL_DIRECTORY, PROBE_ADDRESS};
 use crate::probes::{Greeting, Probe};
 use crate::site::{Protocols, Site};
 
@@ -30,12 +31,15 @@ const LISTENERS: [Listener; 5] = [
     listener("sieve", "sieve", 4190),
 ];
 
+/// Bytes without which no message of any size can be stored.
+const LEAST: u64 = 1 << 20;
+
 /// `healthcheck@mailroom.invalid` with the password `none`. Nobody can have this name (RFC 2606), so that no directory locks an
 /// account for wrong passwords.
 const NOBODY: &str = "AGhlYWx0aGNoZWNrQG1haWxyb29tLmludmFsaWQAbm9uZQ==";
 
 /// All probes, whatever the settings close.
-pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named> {
+pub(super) fn all(site: &Site, facts: &Facts, directory: &Directory) -> Vec<Named> {
     let host = match site.protocols {
         Protocols::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
         Protocols::Ipv4 | Protocols::All => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -73,7 +77,24 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
     };
     let is_served = |listener: &&Listener| site.mailboxes && (site.sieve || listener.protocol != "sieve");
     let served = LISTENERS.iter().filter(is_served);
-    let directory = has_directory.then(|| Named {
+    let has_lmtp = site.mailboxes && (site.sieve || directory.has_quotas(site));
+    let lmtp = has_lmtp.then(|| Named {
+        name: "deliveries".to_owned(),
+        probe: Probe::Socket {
+            path: LMTP_SOCKET.into(),
+            greeting: Some("220 ".to_owned()),
+        },
+        essential: true,
+    });
+    let space = site.mailboxes.then(|| Named {
+        name: "the mail store".to_owned(),
+        probe: Probe::Space {
+            path: MAIL_DIRECTORY.into(),
+            least: LEAST,
+        },
+        essential: true,
+    });
+    let directory = directory.external.is_some().then(|| Named {
         name: "the directory of accounts".to_owned(),
         probe: Probe::Login {
             path: AUTH_SOCKET.into(),
@@ -85,6 +106,8 @@ pub(super) fn all(site: &Site, facts: &Facts, has_directory: bool) -> Vec<Named>
         .map(greeting)
         .chain([logins])
         .chain(directory)
+        .chain(lmtp)
+        .chain(space)
         .chain(inner())
         .collect()
 }

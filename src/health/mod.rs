@@ -17,6 +17,7 @@ use crate::layout::RUN_DIRECTORY;
 use crate::plan::File;
 use crate::probes::{self, Probe};
 use crate::supervise::status;
+use crate::system::proc;
 
 /// A probe with a name for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,11 @@ impl Named {
         match &self.probe {
             Probe::Greeting(greeting) => Some(greeting.address.port()),
             Probe::Http { address, .. } => Some(address.port()),
-            Probe::Socket { .. } | Probe::Farewell { .. } | Probe::Login { .. } | Probe::Processes { .. } => None,
+            Probe::Socket { .. }
+            | Probe::Farewell { .. }
+            | Probe::Login { .. }
+            | Probe::Space { .. }
+            | Probe::Processes { .. } => None,
         }
     }
 
@@ -43,7 +48,7 @@ impl Named {
     fn is_for_clients(&self) -> bool {
         !matches!(
             self.probe,
-            Probe::Farewell { .. } | Probe::Processes { .. } | Probe::Http { .. }
+            Probe::Farewell { .. } | Probe::Processes { .. } | Probe::Http { .. } | Probe::Space { .. }
         )
     }
 
@@ -93,6 +98,31 @@ pub fn standby(waiting: Option<&str>) {
         Some(waiting) => fs::write(standby_note(), waiting),
         None => fs::remove_file(standby_note()),
     };
+}
+
+/// A directory with a file for each of Postfix's services that could not be started.
+fn throttled_notes() -> PathBuf {
+    Path::new(RUN_DIRECTORY).join("throttled")
+}
+
+/// master(8) tries again each second (`service_throttle_time`), and says each time that it does.
+const THROTTLED: Duration = Duration::from_secs(4);
+
+/// Notes that master(8) could not start a service. Where /run cannot be written, a later step says so.
+pub fn throttle(service: &str) {
+    let notes = throttled_notes();
+    let _ = fs::create_dir_all(&notes).and_then(|()| fs::write(notes.join(service), ""));
+}
+
+/// The services that could not be started just now.
+fn throttled() -> Vec<String> {
+    let entries = fs::read_dir(throttled_notes()).into_iter().flatten().flatten();
+    let is_recent = |entry: &fs::DirEntry| {
+        let modified = entry.metadata().and_then(|found| found.modified());
+        modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|since| since < THROTTLED))
+    };
+    let names = entries.filter(is_recent).map(|entry| entry.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// Whether this server waits for another, and for which, in words.
@@ -145,16 +175,12 @@ fn severity(is_essential: bool) -> Severity {
 const MOMENT: Duration = Duration::from_millis(100);
 const MOMENTS: Duration = Duration::from_millis(500);
 
-/// A daemon that reads its configuration again may cut a connection, close a socket for a moment, or greet with an excuse, as
-/// Dovecot does while its auth process changes: whoever comes a moment later is served. Silence is none of these.
+/// What may be otherwise in a moment is asked again.
 fn answers(probe: &Probe) -> io::Result<()> {
-    let is_momentary = |error: &io::Error| {
-        !probes::is_busy(error) && !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
-    };
     let begun = Instant::now();
     loop {
-        let answer = probe.ask();
-        if begun.elapsed() >= MOMENTS || !answer.as_ref().is_err_and(is_momentary) {
+        let answer = probe.examine();
+        if begun.elapsed() >= MOMENTS || !answer.as_ref().is_err_and(probes::is_momentary) {
             return answer;
         }
         std::thread::sleep(MOMENT);
@@ -174,6 +200,16 @@ fn ask(list: List) -> Report {
     }
     for message in list.degraded {
         findings.fault("", Severity::Degraded, message);
+    }
+    for service in throttled() {
+        let message = "cannot be started: the log says why".to_owned();
+        findings.fault(&format!("postfix/{service}"), Severity::Unhealthy, message);
+    }
+    for port in proc::shared_ports() {
+        if list.probes.iter().any(|named| named.port() == Some(port)) {
+            let message = "two processes listen, and a client meets either: restart the container".to_owned();
+            findings.fault(&format!("port {port}"), Severity::Unhealthy, message);
+        }
     }
     // What is down answers no question: that it is down is said once.
     let is_down = |name: &str| {
@@ -210,7 +246,13 @@ struct Findings {
 }
 
 impl Findings {
+    /// Adds a fault; what is wrong with several in the same way is said once.
     fn fault(&mut self, check: &str, severity: Severity, message: String) {
+        let is_same = |fault: &&mut Fault| fault.severity == severity && fault.message == message && !check.is_empty();
+        if let Some(same) = self.faults.iter_mut().find(is_same) {
+            same.check = format!("{}, {check}", same.check);
+            return;
+        }
         self.faults.push(Fault {
             check: check.to_owned(),
             severity,
@@ -225,7 +267,7 @@ impl Findings {
             (Ok(()), _) if named.is_for_clients() => self.others.push(named.name.clone()),
             (Ok(()), _) => {}
             (Err(error), _) => {
-                let is_served = probes::is_busy(&error) || !named.essential;
+                let is_served = probes::is_served(&error) || !named.essential;
                 self.fault(&named.called(), severity(!is_served), probes::reason(&error));
             }
         }

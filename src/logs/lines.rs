@@ -31,8 +31,10 @@ pub struct LogLines {
 }
 
 /// What PID 1 should know of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Meaning {
+    /// This part of the daemon cannot be started for a moment, as whatever needs it will notice.
+    Throttled(String),
     /// Somebody reloads the daemon, and not by Mailroom: its main process gets its SIGHUP in a moment.
     ReloadBegins,
     /// The main process has got it.

@@ -11,7 +11,7 @@ pub const LOG_LINES: LogLines = LogLines {
     file: "/var/log/mail.log",
     is_own: |program| program == "postfix" || program.starts_with("postfix/"),
     credentials: super::credentials::credentials,
-    is_probe: |record, address| is_probe(record.message(), address),
+    is_probe: |record, address| is_probe(record.message(), address) || is_asked_cleanup(record),
     trouble,
     fields: super::log_fields::fields,
     counts: super::log_counts::counts,
@@ -41,6 +41,11 @@ fn is_probe(message: &str, address: &str) -> bool {
         .iter()
         .any(|word| rest.contains(word));
     from_probe.is_some_and(|name| name.ends_with('[')) && !worked
+}
+
+/// cleanup(8) says so of each message that is taken back; where a client has taken it back, smtpd(8) says that, too.
+fn is_asked_cleanup(record: &Record) -> bool {
+    record.program() == "postfix/cleanup" && record.message().ends_with(": removed (canceled)")
 }
 
 /// `NOQUEUE: reject: RCPT from unknown[172.20.0.1]: 554 5.7.1 <a@b>: Relay access denied; …`,
@@ -100,11 +105,21 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// `warning: /usr/lib/postfix/sbin/cleanup: bad command startup -- throttling`: the program's name.
+fn throttled(message: &str) -> Option<Meaning> {
+    let path = message
+        .strip_prefix("warning: ")?
+        .strip_suffix(": bad command startup -- throttling")?;
+    let (_, program) = path.rsplit_once('/')?;
+    Some(Meaning::Throttled(program.to_owned()))
+}
+
 /// `postfix reload` logs before it signals the master, which logs once it has the signal.
 fn means(record: &Record) -> Option<Meaning> {
     match (record.program(), record.message()) {
         ("postfix/postfix-script", "refreshing the Postfix mail system") => Some(Meaning::ReloadBegins),
         ("postfix/master", message) if message.starts_with("reload -- version") => Some(Meaning::Reloaded),
+        ("postfix/master", message) if message.starts_with("warning: ") => throttled(message),
         ("postfix/smtp" | "postfix/relay/smtp", message) if wants_a_login(message) => Some(Meaning::NoLogin),
         (_, message) if refuses_a_neighbour(message) => Some(Meaning::NoMailbox),
         _ => None,
@@ -128,6 +143,15 @@ mod tests {
         for other in ["postfixed", "dovecot", "marker", ""] {
             assert!(!(LOG_LINES.is_own)(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let line = "postfix/master[9]: warning: /usr/lib/postfix/sbin/cleanup: bad command startup -- throttling";
+        assert_eq!(
+            (LOG_LINES.means)(&record(line)),
+            Some(Meaning::Throttled("cleanup".to_owned()))
+        );
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Daemon for Postfix {
         match meaning {
             Meaning::NoLogin => Box::pin(relay_login::explain(processes)),
             Meaning::NoMailbox => Box::pin(relay::explain_no_mailbox(processes)),
-            Meaning::ReloadBegins | Meaning::Reloaded => Box::pin(async { Ok(None) }),
+            Meaning::ReloadBegins | Meaning::Reloaded | Meaning::Throttled(_) => Box::pin(async { Ok(None) }),
         }
     }
 
@@ -281,7 +281,7 @@ impl Configured for Configuration {
             .collect();
         let service = service::service(basis.environment, &probes, &plan, &services, self.catch_all.is_some());
         if service.is_some() {
-            probes.extend(probes::inner(&self.settings));
+            probes.extend(probes::inner(&self.settings, basis.site));
         }
         Ok(Part {
             service,

@@ -17,6 +17,9 @@ use crate::layout::{PROBE_ADDRESS, QUEUE_DIRECTORY};
 use crate::probes::{Greeting, Most, Probe};
 use crate::site::{Protocols, Site};
 
+/// Bytes without which no message of any size can be taken.
+const LEAST: u64 = 1 << 20;
+
 /// How Postfix greets; postscreen(8) begins with `220-`.
 const SMTP: &str = "220";
 
@@ -54,9 +57,9 @@ pub fn greetings(settings: &Settings, services: &[Service], site: &Site, facts: 
         .collect()
 }
 
-/// What is asked about the processes that serve the others: trivial-rewrite(8), qmgr(8) and, where a table is read through
-/// it, proxymap(8). The last probe looks for stopped ones among all of them.
-pub fn inner(settings: &Settings) -> Vec<Named> {
+/// What is asked about the processes that serve the others: trivial-rewrite(8), qmgr(8), cleanup(8) and, where a table is read
+/// through it, proxymap(8). Then whether one of all of them is stopped, and whether there is room for messages.
+pub fn inner(settings: &Settings, site: &Site) -> Vec<Named> {
     let is_proxied = settings
         .parameters
         .values()
@@ -64,6 +67,8 @@ pub fn inner(settings: &Settings) -> Vec<Named> {
     let asked = [
         ("trivial-rewrite", "private/rewrite", true),
         ("qmgr", "public/qmgr", true),
+        // It makes a file in the queue before it asks, and takes that back.
+        ("cleanup", "public/cleanup", true),
         ("proxymap", "private/proxymap", is_proxied),
     ];
     let asked = asked.into_iter().filter(|(.., is_used)| *is_used);
@@ -82,7 +87,17 @@ pub fn inner(settings: &Settings) -> Vec<Named> {
         },
         essential: true,
     };
-    asked.chain([processes]).collect()
+    // Below that smtpd(8) refuses all mail (postconf(5), `queue_minfree`).
+    let least = site.message_size_limit.saturating_mul(3) / 2;
+    let space = Named {
+        name: "the queue".to_owned(),
+        probe: Probe::Space {
+            path: QUEUE_DIRECTORY.into(),
+            least: least.max(LEAST),
+        },
+        essential: true,
+    };
+    asked.chain([processes, space]).collect()
 }
 
 /// The most sessions of a listener.

@@ -28,6 +28,7 @@ use crate::accounts::records::Records;
 use crate::control::listener::{self, Asked as Question};
 use crate::control::{Answer, Door, Request as Command};
 use crate::daemon::Daemon;
+use crate::health;
 use crate::http;
 use crate::layout::{PROBE_ADDRESS, PROBE_ADDRESS_IPV6};
 use crate::logs::lines::Meaning;
@@ -276,10 +277,11 @@ async fn understand(mut meanings: Meanings, requests: UnboundedSender<Request>, 
         match meaning {
             Meaning::ReloadBegins => drop(requests.send(Request::ReloadBegins(service))),
             Meaning::Reloaded => drop(requests.send(Request::Reloaded(service))),
+            Meaning::Throttled(part) => health::throttle(&part),
             Meaning::NoLogin | Meaning::NoMailbox => {
                 let is_recent = |then: &Instant| then.elapsed() < BETWEEN_EXPLANATIONS;
                 if !explained.get(&meaning).is_some_and(is_recent) {
-                    explained.insert(meaning, Instant::now());
+                    explained.insert(meaning.clone(), Instant::now());
                     spawn_local(explain(origin.clone(), service, meaning));
                 }
             }
@@ -294,7 +296,7 @@ async fn explain(origin: Origin, service: &'static str, meaning: Meaning) {
         .iter()
         .find(|daemon| daemon.log_lines().service == service);
     let Some(daemon) = daemon else { return };
-    match daemon.explain(meaning, &origin.processes).await {
+    match daemon.explain(meaning.clone(), &origin.processes).await {
         Ok(Some(why)) => tracing::warn!(service, "{why}"),
         Ok(None) => {}
         Err(error) => tracing::debug!(service, "{meaning:?} is not explained: {error:#}"),

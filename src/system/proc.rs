@@ -170,6 +170,27 @@ fn accepted(table: &str, port: u16) -> usize {
     inodes.len()
 }
 
+/// The TCP ports at which more than one socket listens with the same address: connections go to either.
+pub fn shared_ports() -> BTreeSet<u16> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    tables.iter().flat_map(|table| shared(table)).collect()
+}
+
+/// `sl local_address rem_address st …`; 0A is LISTEN (proc_net_tcp(5)).
+fn shared(table: &str) -> BTreeSet<u16> {
+    let listening = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(3) == Some(&"0A")).then_some((*fields.get(1)?, *fields.get(9)?))
+    });
+    let mut sockets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (address, inode) in listening {
+        sockets.entry(address).or_default().insert(inode);
+    }
+    let shared = sockets.into_iter().filter(|(_, inodes)| inodes.len() > 1);
+    let port = |(address, _): (&str, _)| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+    shared.filter_map(port).collect()
+}
+
 /// How many connections are open to unix sockets that were bound by one of these names.
 pub fn unix_connections(names: &[String]) -> usize {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
@@ -219,6 +240,21 @@ fn oom_kills(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_who_listen_in_one_place_are_seen() {
+        let line = |address: &str, state: &str, inode: u32| {
+            format!("   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 0 0 {inode} 1\n")
+        };
+        let table = [
+            line("00000000:0019", "0A", 7),
+            line("00000000:0019", "0A", 8),
+            line("0100007F:008F", "0A", 9),
+            line("0200007F:008F", "0A", 10),
+            line("00000000:0019", "01", 11),
+        ];
+        assert_eq!(shared(&table.concat()), BTreeSet::from([25]));
+    }
 
     #[test]
     fn stat_lines_with_odd_names() {
