@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::commands;
 use crate::commands::account::{self, Accounts};
 use crate::commands::healthcheck;
+use crate::commands::logs;
 use crate::commands::names::{Aliases, Domains};
 use crate::commands::output::{complain, print};
 use crate::commands::queue::{self, Queues};
@@ -40,6 +41,8 @@ enum Subcommands {
     /// Show, flush, hold, release and delete messages in the queue
     #[command(subcommand)]
     Queue(Queues),
+    /// Show log lines, or the story of a message
+    Logs(logs::Options),
     /// Say in one line whether clients are served; exit code 0 or 1
     Healthcheck(healthcheck::Options),
     /// Say what is wrong with the environment, without starting or changing anything; exit code 0, 64 or 78
@@ -120,6 +123,7 @@ pub fn main(mut arguments: Vec<String>, environment: &Environment) -> ExitCode {
         Subcommands::QuotaWarning { percent, account } => code(commands::quota_warning::run(percent, &account)),
         Subcommands::AuthWorker { driver, host, port } => code(commands::auth_worker::run(&driver, &host, port)),
         Subcommands::Healthcheck(options) => healthcheck::run(&options).into(),
+        Subcommands::Logs(options) => code(logs::run(&options)),
         Subcommands::Queue(command) => code(queue::run(command)),
         Subcommands::Status { json, watch } => code(commands::status::run(json, watch)),
         Subcommands::Policyd => code(policyd::run().map(|()| 0)),

@@ -233,16 +233,7 @@ pub fn shown(variable: &str, value: &str) -> String {
     if is_secret(variable, value) {
         return HIDDEN.to_owned();
     }
-    without_logins(variable, value)
-        .chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    words::on_a_terminal(&without_logins(variable, value))
 }
 
 #[cfg(test)]

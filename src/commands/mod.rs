@@ -9,6 +9,7 @@ pub mod healthcheck;
 pub mod help_env;
 mod import;
 mod live;
+pub mod logs;
 pub mod names;
 pub mod output;
 mod processes;
@@ -19,6 +20,7 @@ mod rename;
 pub mod render;
 pub mod run;
 pub mod status;
+mod story;
 mod table;
 
 use crate::certificates;

@@ -29,3 +29,11 @@ pub fn print(text: impl Display) {
 pub fn complain(text: impl Display) {
     let _ = writeln!(io::stderr(), "mailroom: {text}");
 }
+
+/// Asks a question at the terminal; true where the answer begins with y.
+pub fn ask(question: &str) -> io::Result<bool> {
+    let _ = write!(io::stderr(), "{question}? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim_start().to_ascii_lowercase().starts_with('y'))
+}

@@ -1,461 +1,380 @@
-//! `mailroom queue`: what waits in Postfix's queue, why, and what shall become of it.
+//! `mailroom queue`: what waits in Postfix's queue, and what is done with it.
+//!
+//! A command reads the queue, takes what its filters let through, and acts on those messages by their ids. What has left
+//! meanwhile is told. Nothing is changed without an id, a filter or `--all`; more than one message is deleted after a question.
 
-use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
-use std::time::Duration;
+mod filters;
 
-use clap::{Args, Subcommand, ValueEnum};
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
+
+use clap::Subcommand;
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::output::{complain, print};
+use self::filters::{Filters, age};
+use super::output::{ask, complain, print};
 use super::table::Table;
 use super::{EXIT_USAGE, processes};
-use crate::layout::QUEUE_DIRECTORY;
-use crate::postfix::messages::{self, Act, Message, Recipient};
+use crate::postfix::queue::{self, Change, Listing, Message, Queue, Recipient};
 use crate::system::processes::Processes;
-use crate::values::{counted, span};
+use crate::values::{counted, span, words};
 
-/// Longest reason and list of recipients in a table.
-const LONGEST: usize = 80;
+/// Longest reason in the list; `show` has the whole.
+const LONGEST_REASON: usize = 160;
+/// Nothing matched, or it could not be done.
+const EXIT_NOTHING: u8 = 1;
 
 /// What is done with the queue.
 #[derive(Debug, Subcommand)]
 pub enum Queues {
-    /// Show what waits, and why, the oldest first
+    /// List what waits, in the order of arrival, and why
     List {
         #[command(flatten)]
-        which: Which,
-        /// As one JSON array
+        filters: Filters,
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show one message: its envelope, its headers, why it waits and when it is tried next
+    /// Show a message: each recipient, why it waits, and its headers
     Show {
-        /// Its id
+        /// Its queue id
         id: String,
-        /// As one JSON object
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Try to deliver at once: these messages, or all
-    Flush {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Keep messages from being delivered, until they are released
-    Hold {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Have messages delivered that are held
-    Release {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Remove messages: nobody gets them, and no sender is told
+    /// Try deferred messages now
+    Flush(Chosen),
+    /// Keep messages until they are released
+    Hold(Chosen),
+    /// Let messages on hold go on, now
+    Release(Chosen),
+    /// Delete messages, with all of their recipients, without a bounce
     Delete {
         #[command(flatten)]
-        which: Which,
-        /// Do not ask
+        chosen: Chosen,
+        /// Ask nothing
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// Which messages: those for which all of this is so.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Which {
-    /// Their ids
-    ids: Vec<String>,
+/// The messages that are changed.
+#[derive(Debug, clap::Args)]
+pub struct Chosen {
+    #[command(flatten)]
+    filters: Filters,
     /// All messages
     #[arg(long)]
     all: bool,
-    /// From this address, or from @domain; <> for bounces
-    #[arg(long)]
-    sender: Option<String>,
-    /// To this address, or to @domain
-    #[arg(long)]
-    recipient: Option<String>,
-    /// In the queue for longer than this, such as 2h
-    #[arg(long, value_parser = span::read)]
-    older: Option<Duration>,
-    /// Waiting for a reason that holds this text
-    #[arg(long)]
-    reason: Option<String>,
-    /// In this queue
-    #[arg(long)]
-    queue: Option<Name>,
 }
 
-/// A queue of Postfix's (qmgr(8)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Name {
-    Maildrop,
-    Incoming,
-    Active,
-    Deferred,
-    Hold,
-}
-
-impl Name {
-    fn word(self) -> &'static str {
-        match self {
-            Name::Maildrop => "maildrop",
-            Name::Incoming => "incoming",
-            Name::Active => "active",
-            Name::Deferred => "deferred",
-            Name::Hold => "hold",
-        }
-    }
-}
-
-/// An address, or a domain behind an @; capitals do not matter.
-fn is_address(found: &str, wanted: &str) -> bool {
-    let (found, wanted) = (found.to_lowercase(), wanted.to_lowercase());
-    match wanted.as_str() {
-        "<>" => found.is_empty(),
-        domain if domain.starts_with('@') => found.ends_with(domain),
-        address => found == address,
-    }
-}
-
-impl Which {
-    /// Nothing says which.
-    fn is_empty(&self) -> bool {
-        let is_filtered = self.sender.is_some()
-            || self.recipient.is_some()
-            || self.older.is_some()
-            || self.reason.is_some()
-            || self.queue.is_some();
-        self.ids.is_empty() && !self.all && !is_filtered
-    }
-
-    fn holds(&self, message: &Message, now: i64) -> bool {
-        let is_old = |older: Duration| {
-            let age = u64::try_from(now - message.arrival_time).unwrap_or(0);
-            age >= older.as_secs()
-        };
-        let is_to = |wanted: &String| message.recipients.iter().any(|to| is_address(&to.address, wanted));
-        let has_reason = |wanted: &String| {
-            let wanted = wanted.to_lowercase();
-            let mut reasons = message.recipients.iter().filter_map(|to| to.delay_reason.as_ref());
-            reasons.any(|reason| reason.to_lowercase().contains(&wanted))
-        };
-        (self.ids.is_empty() || self.ids.contains(&message.queue_id))
-            && self
-                .sender
-                .as_ref()
-                .is_none_or(|wanted| is_address(&message.sender, wanted))
-            && self.recipient.as_ref().is_none_or(is_to)
-            && self.older.is_none_or(is_old)
-            && self.reason.as_ref().is_none_or(has_reason)
-            && self.queue.is_none_or(|queue| queue.word() == message.queue_name)
-    }
-}
-
-/// Does it; exit code 0, 1 where there is no such message, 64 where it is not clear which.
+/// Does it; returns the exit code.
 pub fn run(command: Queues) -> anyhow::Result<u8> {
-    if !nix::unistd::geteuid().is_root() {
-        complain("the queue is for root: docker exec -u root …");
-        return Ok(1);
-    }
     processes::with(async |processes| match command {
-        Queues::List { which, json } => list(&which, json, processes).await,
+        Queues::List { filters, json } => list(&filters, json, processes).await,
         Queues::Show { id, json } => show(&id, json, processes).await,
-        Queues::Flush { which } if which.is_empty() || which.all => {
-            messages::flush(processes).await?;
-            print("all messages are tried now");
-            Ok(0)
-        }
-        Queues::Flush { which } => flush(&which, processes).await,
-        Queues::Hold { which } => act(Act::Hold, &which, true, processes).await,
-        Queues::Release { mut which } => {
-            which.queue = Some(Name::Hold);
-            which.all |= which.ids.is_empty() && which.sender.is_none() && which.recipient.is_none();
-            act(Act::Release, &which, true, processes).await
-        }
-        Queues::Delete { which, yes } => act(Act::Delete, &which, yes, processes).await,
+        Queues::Flush(chosen) => match choose(&chosen, &[Queue::Deferred], "is deferred", processes).await? {
+            Ok(messages) => flush(&messages, chosen.all, processes).await,
+            Err(code) => Ok(code),
+        },
+        Queues::Hold(chosen) => act(Change::Hold, &chosen, true, processes).await,
+        Queues::Release(chosen) => act(Change::Release, &chosen, true, processes).await,
+        Queues::Delete { chosen, yes } => act(Change::Delete, &chosen, yes, processes).await,
     })
 }
 
-/// Those that are wanted.
-async fn found(which: &Which, processes: &Processes) -> anyhow::Result<Vec<Message>> {
-    let now = Timestamp::now().as_second();
-    let all = messages::list(processes).await?;
-    Ok(all.into_iter().filter(|message| which.holds(message, now)).collect())
+/// A message in JSON.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    queue: Queue,
+    /// RFC 3339.
+    arrived: String,
+    age_seconds: u64,
+    /// In bytes.
+    size: u64,
+    sender: &'a str,
+    recipients: &'a [Recipient],
+    /// When a deferred one is tried again, in RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<&'a str>,
 }
 
-fn none(which: &Which) -> u8 {
-    complain(match which.ids.as_slice() {
-        [] => "no message in the queue is like that".to_owned(),
-        [id] => {
-            format!("{id} is not in the queue: it is delivered, or was deleted; mailroom logs --queue-id {id} tells")
+impl<'a> Shown<'a> {
+    fn of(message: &'a Message, now: Timestamp, headers: Option<&'a str>) -> Shown<'a> {
+        Shown {
+            id: &message.id,
+            queue: message.queue,
+            arrived: Timestamp::from_second(message.arrived).unwrap_or_default().to_string(),
+            age_seconds: age(message, now).as_secs(),
+            size: message.size,
+            sender: &message.sender,
+            recipients: &message.recipients,
+            // Looked up for one alone: a list may be long.
+            next_attempt: headers
+                .and(queue::next_attempt(&message.id))
+                .map(|next| next.to_string()),
+            headers,
         }
-        ids => format!("none of these {} messages is in the queue", ids.len()),
-    });
-    1
-}
-
-async fn list(which: &Which, as_json: bool, processes: &Processes) -> anyhow::Result<u8> {
-    let found = found(which, processes).await?;
-    if as_json {
-        print(serde_json::to_string(&found)?);
-    } else if !found.is_empty() {
-        print(table(&found));
-    } else if which.is_empty() || which.all {
-        print("the queue is empty");
-    } else {
-        return Ok(none(which));
     }
-    Ok(0)
 }
 
-fn table(messages: &[Message]) -> Table {
-    let now = Timestamp::now().as_second();
-    let mut table = Table::new(&["ID", "QUEUE", "AGE", "SIZE", "FROM", "TO", "WAITS BECAUSE"]);
+async fn list(filters: &Filters, json: bool, processes: &Processes) -> anyhow::Result<u8> {
+    let now = Timestamp::now();
+    let listing = queue::read(processes, |message| filters.include(message, now)).await?;
+    warn_if_down(&listing);
+    tell_missing(filters, &listing);
+    let is_empty = listing.messages.is_empty();
+    if json {
+        let shown: Vec<Shown> = listing
+            .messages
+            .iter()
+            .map(|message| Shown::of(message, now, None))
+            .collect();
+        print(serde_json::to_string_pretty(&shown)?);
+    } else if is_empty {
+        print(none_of(listing.total, "matches"));
+    } else {
+        print(table(&listing.messages, now));
+    }
+    let is_as_asked = !is_empty || filters.are_none();
+    Ok(if is_as_asked { 0 } else { EXIT_NOTHING })
+}
+
+fn table(messages: &[Message], now: Timestamp) -> Table {
+    let mut table = Table::new(&["ID", "QUEUE", "AGE", "SIZE", "SENDER", "RECIPIENTS", "WHY IT WAITS"]);
     for message in messages {
         table.row(&[
-            &message.queue_id,
-            &message.queue_name,
-            &age(message, now),
-            &size(message.message_size),
-            from(message),
-            &to(message),
-            &short(message.reason().unwrap_or("")),
+            &message.id,
+            message.queue.name(),
+            &span::shown(age(message, now)),
+            &message.size.to_string(),
+            &words::on_a_terminal(&message.sender),
+            &recipients(message),
+            &why(message),
         ]);
     }
     table
 }
 
-fn age(message: &Message, now: i64) -> String {
-    span::text(Duration::from_secs(
-        u64::try_from(now - message.arrival_time).unwrap_or(0),
-    ))
-}
-
-fn from(message: &Message) -> &str {
-    if message.sender.is_empty() {
-        "<>"
-    } else {
-        &message.sender
-    }
-}
-
-fn to(message: &Message) -> String {
-    let first = message.recipients.first().map_or("", |first| first.address.as_str());
-    match message.recipients.len() {
-        0 | 1 => short(first),
-        several => format!("{} and {} more", short(first), several - 1),
-    }
-}
-
-fn short(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
-    }
-    let cut: String = text.chars().take(LONGEST - 1).collect();
-    cut + "…"
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
-}
-
-async fn show(id: &str, as_json: bool, processes: &Processes) -> anyhow::Result<u8> {
-    let which = Which {
-        ids: vec![id.to_owned()],
-        ..Which::default()
+/// The first, and how many more there are.
+fn recipients(message: &Message) -> String {
+    let Some(first) = message.recipients.first() else {
+        return "-".to_owned();
     };
-    let Some(message) = found(&which, processes).await?.into_iter().next() else {
-        return Ok(none(&which));
+    let first = words::on_a_terminal(&first.address);
+    match message.recipients.len() - 1 {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// The first reason, or what the queue says.
+fn why(message: &Message) -> String {
+    let reason = message
+        .recipients
+        .iter()
+        .find_map(|recipient| recipient.reason.as_deref());
+    let reason = reason.map(|reason| words::cut(&words::on_a_terminal(reason), LONGEST_REASON));
+    match (message.queue, reason) {
+        (Queue::Hold, None) => "on hold".to_owned(),
+        (Queue::Hold, Some(reason)) => format!("on hold; before that: {reason}"),
+        (Queue::Active, None) => "being delivered".to_owned(),
+        (Queue::Active, Some(reason)) => format!("being tried again; before that: {reason}"),
+        (Queue::Incoming | Queue::Maildrop, _) => "just arrived".to_owned(),
+        (Queue::Deferred, reason) => reason.unwrap_or_else(|| "not tried yet".to_owned()),
+    }
+}
+
+async fn show(id: &str, json: bool, processes: &Processes) -> anyhow::Result<u8> {
+    let now = Timestamp::now();
+    let listing = queue::read(processes, |message| message.id == id).await?;
+    warn_if_down(&listing);
+    let Some(message) = listing.messages.first() else {
+        complain(not_there(id));
+        return Ok(EXIT_NOTHING);
     };
-    let headers = messages::headers(id, processes).await.unwrap_or_default();
-    let next = next_attempt(&message);
-    if as_json {
-        let mut value = serde_json::to_value(&message)?;
-        value["next_attempt"] = next.map(Timestamp::as_second).into();
-        value["headers"] = headers.into();
-        print(value);
+    let Some(headers) = queue::headers(id, processes).await? else {
+        complain(not_there(id));
+        return Ok(EXIT_NOTHING);
+    };
+    if json {
+        print(serde_json::to_string_pretty(&Shown::of(message, now, Some(&headers)))?);
         return Ok(0);
     }
-    print(format_args!("{}\n{}", described(&message, next), headers.trim_end()));
+    let arrived = Timestamp::from_second(message.arrived).unwrap_or_default();
+    print(format_args!("id         {}", message.id));
+    print(format_args!("queue      {}", message.queue.name()));
+    print(format_args!(
+        "arrived    {arrived}, {} ago",
+        span::shown(age(message, now))
+    ));
+    print(format_args!("size       {}", counted(message.size, "byte", "bytes")));
+    print(format_args!("sender     {}", words::on_a_terminal(&message.sender)));
+    if let Some(next) = queue::next_attempt(id) {
+        let wait = next.duration_since(now);
+        let wait = if wait.is_positive() {
+            format!("in {}", span::shown(wait.unsigned_abs()))
+        } else {
+            "with the next run of the queue".to_owned()
+        };
+        print(format_args!("tried next {wait}"));
+    }
+    for Recipient { address, reason } in &message.recipients {
+        let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        print(format_args!(
+            "recipient  {}",
+            words::on_a_terminal(&format!("{address}{reason}"))
+        ));
+    }
+    print("");
+    for line in headers.lines() {
+        // Folded headers begin with a tab at times.
+        print(words::on_a_terminal(&line.replace('\t', "    ")));
+    }
     Ok(0)
 }
 
-/// For people: the envelope, and what becomes of it.
-fn described(message: &Message, next: Option<Timestamp>) -> String {
-    let now = Timestamp::now();
-    let (id, queue) = (&message.queue_id, &message.queue_name);
-    let (size, age) = (size(message.message_size), age(message, now.as_second()));
-    let to = |recipient: &Recipient| {
-        let reason = recipient.delay_reason.as_ref();
-        let reason = reason.map_or(String::new(), |reason| format!("      {reason}\n"));
-        format!("to    {}\n{reason}", recipient.address)
+/// Holds, releases or deletes; `sure` asks nothing.
+async fn act(change: Change, chosen: &Chosen, sure: bool, processes: &Processes) -> anyhow::Result<u8> {
+    let what = match change {
+        Change::Hold => "can be held",
+        Change::Release => "is on hold",
+        Change::Delete => "can be deleted",
     };
-    let to: String = message.recipients.iter().map(to).collect();
-    let next = match next {
-        Some(next) if next > now => format!("in {}", span::text(next.duration_since(now).unsigned_abs())),
-        Some(_) => "with the next run of the queue".to_owned(),
-        None if queue == "hold" => format!("when it is released: mailroom queue release {id}"),
-        None => "now".to_owned(),
+    let messages = match choose(chosen, change.takes_from(), what, processes).await? {
+        Ok(messages) => messages,
+        Err(code) => return Ok(code),
     };
-    format!(
-        "{id} in {queue}, {size}, for {age}\nfrom  {}\n{to}next  {next}\n",
-        from(message)
-    )
+    if messages.len() > 1 && !sure {
+        let question = format!("delete {}", counted(messages.len(), "message", "messages"));
+        if !io::stdin().is_terminal() {
+            complain(format_args!(
+                "{question}: there is no terminal to ask at; --yes deletes without a question"
+            ));
+            return Ok(EXIT_USAGE);
+        }
+        if !ask(&question)? {
+            complain("nothing was deleted");
+            return Ok(EXIT_NOTHING);
+        }
+    }
+    let ids: Vec<&str> = messages.iter().map(|message| &*message.id).collect();
+    let done = queue::change(change, &ids, processes).await?;
+    if change == Change::Release && done > 0 {
+        let runs = try_now(&ids, chosen.all, processes).await?;
+        print(released(done, runs));
+    } else if done > 0 {
+        print(said(change, done));
+    }
+    let gone = ids.len().saturating_sub(done);
+    if gone > 0 {
+        print(format_args!(
+            "{} left the queue meanwhile",
+            counted(gone, "message has", "messages have")
+        ));
+    }
+    Ok(0)
 }
 
-/// When a deferred message is tried again: the time of its file (qmgr(8)), which lies in one of the directories of a hashed queue
-/// (postconf(5), `hash_queue_names`).
-fn next_attempt(message: &Message) -> Option<Timestamp> {
-    if message.queue_name != "deferred" {
-        return None;
+fn said(change: Change, done: usize) -> String {
+    let messages = counted(done, "message is", "messages are");
+    match change {
+        Change::Hold => format!("{messages} on hold, until mailroom queue release"),
+        Change::Release => format!("{messages} released"),
+        Change::Delete => format!("{messages} deleted"),
     }
-    let queue = Path::new(QUEUE_DIRECTORY).join("deferred");
-    let hashed = fs::read_dir(&queue).ok()?.flatten().map(|entry| entry.path());
-    let mut places = hashed.chain([queue]).map(|place| place.join(&message.queue_id));
-    let file = places.find_map(|path| fs::metadata(path).ok())?;
-    Timestamp::try_from(file.modified().ok()?).ok()
 }
 
-async fn flush(which: &Which, processes: &Processes) -> anyhow::Result<u8> {
-    let found = found(which, processes).await?;
-    if found.is_empty() {
-        return Ok(none(which));
+fn released(done: usize, runs: bool) -> String {
+    let now = if runs {
+        "and tried now"
+    } else {
+        "and tried once Postfix runs"
+    };
+    format!("{}, {now}", said(Change::Release, done))
+}
+
+async fn flush(messages: &[Message], all: bool, processes: &Processes) -> anyhow::Result<u8> {
+    let ids: Vec<&str> = messages.iter().map(|message| &*message.id).collect();
+    if !try_now(&ids, all, processes).await? {
+        complain("nothing can be sent: Postfix does not run; /healthcheck and the log say why");
+        return Ok(EXIT_NOTHING);
     }
-    for message in &found {
-        messages::flush_one(&message.queue_id, processes).await?;
-    }
+    let messages = counted(ids.len(), "message is", "messages are");
     print(format_args!(
-        "{} tried now",
-        counted(found.len(), "message is", "messages are")
+        "{messages} tried now; mailroom queue list shows what still waits"
     ));
     Ok(0)
 }
 
-async fn act(act: Act, which: &Which, is_sure: bool, processes: &Processes) -> anyhow::Result<u8> {
-    if which.is_empty() {
-        complain("say which messages: their ids, --sender, --recipient, --older, --reason, --queue, or --all");
-        return Ok(EXIT_USAGE);
+/// Has these tried, which may be all; false where Postfix does not run.
+async fn try_now(ids: &[&str], all: bool, processes: &Processes) -> anyhow::Result<bool> {
+    if all {
+        queue::flush_all(processes).await
+    } else {
+        queue::flush_each(ids, processes).await
     }
-    let found = found(which, processes).await?;
-    if found.is_empty() {
-        return Ok(none(which));
-    }
-    if !is_sure && found.len() > 1 {
-        match is_confirmed(&found)? {
-            Some(true) => {}
-            Some(false) => {
-                print("nothing was deleted");
-                return Ok(1);
-            }
-            None => {
-                complain(format_args!(
-                    "{} would be deleted: say --yes, or answer at a terminal (docker exec -it …)",
-                    counted(found.len(), "message", "messages")
-                ));
-                return Ok(EXIT_USAGE);
-            }
-        }
-    }
-    let ids: Vec<String> = found.into_iter().map(|message| message.queue_id).collect();
-    let done = messages::act(act, &ids, processes).await?;
-    let left = match ids.len() - done.min(ids.len()) {
-        0 => String::new(),
-        left => format!("; {} left the queue meanwhile", counted(left, "message", "messages")),
-    };
-    let verb = act.done();
-    let single = format!("message is {verb}");
-    let several = format!("messages are {verb}");
-    print(format_args!("{}{left}", counted(done, &single, &several)));
-    Ok(u8::from(done == 0))
 }
 
-/// What somebody at a terminal says; `None` where nobody is there.
-fn is_confirmed(messages: &[Message]) -> io::Result<Option<bool>> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        return Ok(None);
+/// The messages that are meant, of those that can be changed so. An error is the exit code, after why was said.
+async fn choose(
+    chosen: &Chosen,
+    queues: &[Queue],
+    what: &str,
+    processes: &Processes,
+) -> anyhow::Result<Result<Vec<Message>, u8>> {
+    let Chosen { filters, all } = chosen;
+    if *all != filters.are_none() {
+        complain(if *all {
+            "--all means all messages, and goes with neither ids nor filters"
+        } else {
+            "which messages? Name their ids, filters (--sender, --recipient, --older, --reason, --queue), or --all"
+        });
+        return Ok(Err(EXIT_USAGE));
     }
-    let mut stderr = io::stderr();
-    write!(
-        stderr,
-        "delete {} messages? Nobody gets them, and no sender is told. [y/N] ",
-        messages.len()
-    )?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+    let now = Timestamp::now();
+    let mut listing = queue::read(processes, |message| filters.include(message, now)).await?;
+    tell_missing(filters, &listing);
+    let matching = listing.messages.len();
+    listing.messages.retain(|message| queues.contains(&message.queue));
+    if !listing.messages.is_empty() {
+        return Ok(Ok(listing.messages));
+    }
+    print(if matching == 0 {
+        none_of(listing.total, "matches")
+    } else {
+        none_of(matching, what)
+    });
+    Ok(Err(if *all { 0 } else { EXIT_NOTHING }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message() -> Message {
-        Message {
-            queue_name: "deferred".to_owned(),
-            queue_id: "4jdzF51WnCz78Kn".to_owned(),
-            arrival_time: 1_000,
-            message_size: 2_048,
-            sender: "Ann@example.org".to_owned(),
-            recipients: vec![Recipient {
-                address: "x@example.com".to_owned(),
-                delay_reason: Some("connect to mx: Connection refused".to_owned()),
-            }],
-        }
+/// What is said instead of messages.
+fn none_of(total: usize, what: &str) -> String {
+    match total {
+        0 => "the queue is empty".to_owned(),
+        _ => format!("of {} none {what}", counted(total, "message", "messages")),
     }
+}
 
-    #[test]
-    fn all_that_is_asked_for_must_be_so() {
-        let holds = |which: Which| which.holds(&message(), 1_000 + 7_200);
-        let some = |text: &str| Some(text.to_owned());
-        assert!(holds(Which {
-            sender: some("ann@example.org"),
-            recipient: some("@EXAMPLE.com"),
-            ..Which::default()
-        }));
-        assert!(!holds(Which {
-            recipient: some("@le.com"),
-            ..Which::default()
-        }));
-        assert!(!holds(Which {
-            sender: some("<>"),
-            ..Which::default()
-        }));
-        assert!(holds(Which {
-            older: Some(Duration::from_secs(7_200)),
-            reason: some("refused"),
-            ..Which::default()
-        }));
-        assert!(!holds(Which {
-            older: Some(Duration::from_secs(7_201)),
-            ..Which::default()
-        }));
-        assert!(!holds(Which {
-            queue: Some(Name::Hold),
-            ..Which::default()
-        }));
-        assert!(!holds(Which {
-            ids: vec!["other".to_owned()],
-            ..Which::default()
-        }));
+/// Names the ids that are not there.
+fn tell_missing(filters: &Filters, listing: &Listing) {
+    let there: BTreeSet<&str> = listing.messages.iter().map(|message| &*message.id).collect();
+    for id in filters.ids.iter().filter(|id| !there.contains(id.as_str())) {
+        complain(not_there(id));
     }
+}
 
-    #[test]
-    fn tables_are_short() {
-        let mut message = message();
-        message.recipients.push(message.recipients[0].clone());
-        assert_eq!(to(&message), "x@example.com and 1 more");
-        assert_eq!(
-            (short(&"x".repeat(100)).chars().count(), size(2_048)),
-            (LONGEST, "2 KiB".to_owned())
-        );
+fn not_there(id: &str) -> String {
+    format!("{id} is not in the queue: it may have left, or the id is another")
+}
+
+fn warn_if_down(listing: &Listing) {
+    if listing.is_down {
+        complain("Postfix does not run, so nothing is sent; /healthcheck and the log say why");
     }
 }

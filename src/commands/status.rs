@@ -63,7 +63,7 @@ fn text(status: &Status) -> String {
 }
 
 fn ago(now: i64, then: i64) -> String {
-    span::text(Duration::from_secs(u64::try_from(now - then).unwrap_or_default()))
+    span::shown(Duration::from_secs(u64::try_from(now - then).unwrap_or_default()))
 }
 
 fn services(status: &Status) -> Table {

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use crate::logs::bare::Bare;
 use crate::logs::lines::{Kind, LogLines, Trouble};
+use crate::logs::record::Record;
 
 /// For the log router.
 pub const LOG_LINES: LogLines = LogLines {
@@ -12,6 +14,7 @@ pub const LOG_LINES: LogLines = LogLines {
     credentials,
     is_probe: |record, address| is_probe(record.message(), address) || is_mere_lmtp(record.message()),
     trouble,
+    bare,
     fields: super::log_fields::fields,
     counts: super::log_counts::counts,
     means: |_| None,
@@ -25,6 +28,17 @@ fn is_probe(message: &str, address: &str) -> bool {
         .any(|opening| message.starts_with(opening));
     let client = message.split_once("user=<").map_or("", |(_, client)| client);
     login && client.starts_with(&format!(">, rip={address}, "))
+}
+
+/// `imap-login: Login aborted: Connection closed (no auth attempts in 0 secs) (no_auth_attempts): user=<>, rip=192.0.2.1, lip=…`, or
+/// with `(tls_handshake_not_finished)`.
+fn bare(record: &Record) -> Option<Bare> {
+    const CODES: [&str; 2] = ["(no_auth_attempts)", "(tls_handshake_not_finished)"];
+    let (event, client) = record.message().split_once(": user=<>, rip=")?;
+    if !event.contains("-login: ") || !CODES.iter().any(|code| event.ends_with(code)) {
+        return None;
+    }
+    Some(Bare::Ended(client.split(',').next()?.parse().ok()?))
 }
 
 /// `lmtp(96): Connect from local`, `lmtp(96): Disconnect from local: Connection closed (state=GREETING)`: nothing was delivered, or
@@ -92,7 +106,6 @@ fn trouble(message: &str) -> Option<Trouble> {
 mod tests {
     use super::*;
     use crate::layout::PROBE_ADDRESS;
-    use crate::logs::record::Record;
 
     fn is_probe(text: &str) -> bool {
         (LOG_LINES.is_probe)(&Record::parse(text.as_bytes()), PROBE_ADDRESS)

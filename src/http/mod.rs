@@ -86,6 +86,7 @@ impl Daemon for Httpd {
             is_probe: |_, _| false,
             credentials: |_| None,
             trouble: |_| None,
+            bare: |_| None,
             fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |_| None,

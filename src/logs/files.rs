@@ -19,8 +19,8 @@ pub(super) struct Files(BTreeMap<&'static str, Gathered>);
 struct Gathered {
     file: LogFile,
     lines: String,
-    /// It could not be written last time.
-    is_failing: bool,
+    /// It could not be written, and that was said.
+    is_told: bool,
 }
 
 impl Files {
@@ -39,7 +39,7 @@ impl Files {
                     Gathered {
                         file,
                         lines: String::new(),
-                        is_failing: false,
+                        is_told: false,
                     },
                 )),
                 Err(error) => failed.push((path, error)),
@@ -70,13 +70,11 @@ impl Files {
             }
             let written = gathered.file.write(gathered.lines.as_bytes());
             gathered.lines.clear();
-            match written {
-                Ok(()) => gathered.is_failing = false,
-                Err(error) if !gathered.is_failing => {
-                    gathered.is_failing = true;
-                    tracing::warn!("{path}: {error}; lines are missing there until it can be written again");
-                }
-                Err(_) => {}
+            if let Err(error) = written
+                && !gathered.is_told
+            {
+                gathered.is_told = true;
+                tracing::warn!("{path}: {error}; lines are missing there until it can be written again");
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::bare::Bare;
 use super::fields::Fields;
 use super::record::Record;
 use crate::metrics::Event;
@@ -22,6 +23,8 @@ pub struct LogLines {
     pub is_probe: fn(&Record, address: &str) -> bool,
     /// What a client has met with that its line does not explain.
     pub trouble: fn(message: &str) -> Option<Trouble>,
+    /// Whether a line speaks of a connection on which nothing was said so far.
+    pub bare: fn(&Record) -> Option<Bare>,
     /// What a line says, as names and values.
     pub fields: for<'a> fn(&'a Record) -> Fields<'a>,
     /// Tells what a line counts for.

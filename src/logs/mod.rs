@@ -12,6 +12,7 @@
 //! Limits: a full queue loses lines. They are counted, and the count is logged. A crash of Mailroom loses what is still in
 //! the queues. The time of a line is the time of its arrival: syslog's own has neither year nor fraction.
 
+pub mod bare;
 pub mod fields;
 mod files;
 mod formats;

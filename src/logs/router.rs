@@ -5,6 +5,7 @@
 //! remembered. Lines are written together, some milliseconds after they came: a line costs no system call of its own.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::Level;
 
+use super::bare::{Bare, BareSessions, End, Waiting};
 use super::fields::Fields;
 use super::files::Files;
 use super::formats::Formatter;
@@ -64,6 +66,7 @@ pub(super) struct Router {
     mask: Option<Mask>,
     has_files: bool,
     hints: Hints,
+    bare: BareSessions,
     /// From where health probes come.
     probe_address: &'static str,
     /// The last lines of each service.
@@ -98,6 +101,7 @@ impl Router {
             mask: None,
             has_files: true,
             hints: Hints::default(),
+            bare: BareSessions::default(),
             probe_address: PROBE_ADDRESS,
             last: BTreeMap::new(),
         }
@@ -116,6 +120,11 @@ impl Router {
                 Err(RecvTimeoutError::Disconnected) => return self.write(),
             }
             self.report_lost();
+            let waited = self.bare.due(Instant::now());
+            if !waited.is_empty() {
+                self.since.get_or_insert_with(Instant::now);
+                self.show_all(waited);
+            }
             if self.is_due() {
                 self.write();
             }
@@ -125,7 +134,8 @@ impl Router {
     /// How long nothing has to be done without another item. A loss is told soon, also when no line comes any more.
     fn patience(&self) -> Option<Duration> {
         let unwritten = self.since.map(|since| WRITING.saturating_sub(since.elapsed()));
-        unwritten.or_else(|| (!self.lost.is_none()).then_some(AGAIN))
+        let has_more = !self.lost.is_none() || self.bare.is_waiting();
+        unwritten.or_else(|| has_more.then_some(AGAIN))
     }
 
     /// Lines have waited for long enough, or are many.
@@ -169,6 +179,8 @@ impl Router {
 
     /// Answers when all before is written. What was lost since is told now: this may be the end.
     fn flush(&mut self) {
+        let waiting = self.bare.all();
+        self.show_all(waiting);
         self.write();
         self.told = None;
         self.report_lost();
@@ -246,10 +258,33 @@ impl Router {
             (owner.counts)(&record, &mut |event| self.metrics.count(&event));
             self.interpret(owner, &record);
         }
-        if let Some(mask) = &self.mask {
-            record.text = mask.apply(&record.text);
+        match owner.and_then(|owner| (owner.bare)(&record)) {
+            Some(Bare::Open) => self.bare.wait(at, record, Instant::now()),
+            Some(Bare::Ended(address)) => self.bare_session(at, record, address),
+            None => {
+                let before = self.bare.before(&record);
+                self.show_all(before);
+                self.show(at, record);
+            }
         }
-        self.show(at, owner, &record);
+    }
+
+    /// The end of a connection that has said nothing: its other lines are not shown.
+    fn bare_session(&mut self, at: Timestamp, record: Record, address: IpAddr) {
+        self.bare.before(&record);
+        if let End::Shown(more) = self.bare.ended(address, Instant::now()) {
+            self.show(at, record);
+            if more > 0 {
+                let connections = counted(more, "connection", "connections");
+                tracing::info!("{connections} more from {address} said nothing within an hour, and have no lines");
+            }
+        }
+    }
+
+    fn show_all(&mut self, lines: Vec<Waiting>) {
+        for Waiting { at, record } in lines {
+            self.show(at, record);
+        }
     }
 
     /// The daemon whose program it is.
@@ -257,7 +292,12 @@ impl Router {
         self.lines.iter().find(|lines| (lines.is_own)(program)).copied()
     }
 
-    fn show(&mut self, at: Timestamp, owner: Option<LogLines>, record: &Record) {
+    fn show(&mut self, at: Timestamp, mut record: Record) {
+        let owner = self.owner(record.program());
+        if let Some(mask) = &self.mask {
+            record.text = mask.apply(&record.text);
+        }
+        let record = &record;
         let service = owner.map_or(record.program(), |owner| owner.service);
         if record.level <= Level::WARN {
             self.warnings.add(at, service, record.message());
@@ -408,6 +448,7 @@ mod tests {
             credentials: |message| message.find("secret").map(|at| at..message.len()),
             is_probe: |record, _| record.message() == "probe",
             trouble: |_| None,
+            bare: |_| None,
             fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |record| (record.message() == "reload").then_some(Meaning::ReloadBegins),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::logs::bare::Bare;
 use crate::logs::lines::{Kind, LogLines, Meaning, Trouble};
 use crate::logs::record::Record;
 
@@ -13,6 +14,7 @@ pub const LOG_LINES: LogLines = LogLines {
     credentials: super::credentials::credentials,
     is_probe: |record, address| is_probe(record.message(), address) || is_asked_cleanup(record),
     trouble,
+    bare,
     fields: super::log_fields::fields,
     counts: super::log_counts::counts,
     means,
@@ -41,6 +43,28 @@ fn is_probe(message: &str, address: &str) -> bool {
         .iter()
         .any(|word| rest.contains(word));
     from_probe.is_some_and(|name| name.ends_with('[')) && !worked
+}
+
+/// `connect from …`, `lost connection after CONNECT from …`, `SSL_accept error from …`, and at the end `disconnect from … commands=0/0`.
+fn bare(record: &Record) -> Option<Bare> {
+    if !record.program().ends_with("/smtpd") {
+        return None;
+    }
+    let message = record.message();
+    let message = message.strip_prefix("NOQUEUE: ").unwrap_or(message);
+    let opens = [
+        "connect from ",
+        "lost connection after CONNECT from ",
+        "SSL_accept error from ",
+    ];
+    if opens.iter().any(|opening| message.starts_with(opening)) {
+        return Some(Bare::Open);
+    }
+    let client = message
+        .strip_prefix("disconnect from ")?
+        .strip_suffix(" commands=0/0")?;
+    let (_, address) = client.strip_suffix(']')?.rsplit_once('[')?;
+    Some(Bare::Ended(address.parse().ok()?))
 }
 
 /// cleanup(8) says so of each message that is taken back; where a client has taken it back, smtpd(8) says that, too.
@@ -142,6 +166,30 @@ mod tests {
         }
         for other in ["postfixed", "dovecot", "marker", ""] {
             assert!(!(LOG_LINES.is_own)(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn connections_that_say_nothing() {
+        let bare = |text: &str| (LOG_LINES.bare)(&record(text));
+        for open in [
+            "connect from a[192.0.2.1]",
+            "NOQUEUE: lost connection after CONNECT from a[192.0.2.1]",
+            "SSL_accept error from a[192.0.2.1]: -1",
+        ] {
+            assert_eq!(bare(&format!("postfix/smtpd[1]: {open}")), Some(Bare::Open));
+        }
+        let ended = Bare::Ended("2001:db8::1".parse().unwrap());
+        assert_eq!(
+            bare("postfix/submission/smtpd[1]: disconnect from a[2001:db8::1] commands=0/0"),
+            Some(ended)
+        );
+        for other in [
+            "disconnect from a[192.0.2.1] ehlo=1 quit=1 commands=2",
+            "lost connection after EHLO from a[192.0.2.1]",
+            "x",
+        ] {
+            assert_eq!(bare(&format!("postfix/smtpd[1]: {other}")), None);
         }
     }
 

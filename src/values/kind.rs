@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::network::{self, OwnNetworks};
 use super::quota::Quota;
-use super::{domain, relay_host, words};
+use super::{domain, relay_host, span, words};
 
 /// The type of a variable's value.
 #[derive(Debug, Clone, Copy)]
@@ -313,13 +313,7 @@ fn listener(text: &str) -> Result<String, String> {
 }
 
 fn seconds(min: u64, max: u64, text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(digits) if text.ends_with('s') => (digits, 1),
-        Some(digits) if text.ends_with('m') => (digits, 60),
-        Some(digits) => (digits, 3600),
-        None => (text, 1),
-    };
-    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)) {
+    match span::seconds(text) {
         Some(seconds) if (min..=max).contains(&seconds) => Ok(seconds),
         _ => Err(format!("must be a time of {min}s to {max}s, such as 30s or 2m")),
     }

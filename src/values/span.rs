@@ -1,29 +1,37 @@
-//! Spans of time, as people write and read them.
+//! Spans of time as people write them: `90s`, `15m`, `1h`, `2d`; and ages as people read them: `3h 12m`.
 
 use std::time::Duration;
 
-/// Units and their seconds, the longest first.
-const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+/// Units and their seconds, the largest first.
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Reads `90s`, `15m`, `2h`, `3d` or `1w`. An error says what is allowed.
-pub fn read(text: &str) -> Result<Duration, String> {
-    let unit = UNITS
-        .iter()
-        .find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)));
-    let span = unit.and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds));
-    span.map(Duration::from_secs)
-        .ok_or_else(|| format!("{text:?} is no span of time: write a whole number and a unit, such as 30m, 2h or 3d"))
+/// The seconds in a text such as `90s`, `15m`, `1h` or `2d`; a number alone is of seconds. `None` where it is no span.
+pub fn seconds(text: &str) -> Option<u64> {
+    let unit = UNITS.iter().find(|(sign, _)| text.ends_with(*sign));
+    let (digits, factor) = unit.map_or((text, 1), |(_, factor)| (&text[..text.len() - 1], *factor));
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    number.checked_mul(factor)
 }
 
-/// `45s`, `12m`, `3h 12m`, `2d 4h`.
-pub fn text(span: Duration) -> String {
+/// The same, of an argument of a command; the error says what is allowed.
+pub fn read(text: &str) -> Result<Duration, String> {
+    let read = seconds(text).map(Duration::from_secs);
+    read.ok_or_else(|| "must be a time, such as 90s, 15m, 1h or 2d".to_owned())
+}
+
+/// A span in its two largest units: `3h 12m`, `2d 0h`, `45s`.
+pub fn shown(span: Duration) -> String {
     let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
+    let first = UNITS.iter().position(|(_, unit)| seconds >= *unit);
+    let first = first.unwrap_or(UNITS.len() - 1);
+    let mut rest = seconds;
+    let parts = UNITS[first..].iter().take(2).map(|(sign, unit)| {
+        let count = rest / unit;
+        rest %= unit;
+        format!("{count}{sign}")
+    });
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -31,29 +39,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_read_and_written() {
-        for (written, seconds, shown) in [
-            ("0s", 0, "0s"),
-            ("90s", 90, "1m"),
-            ("15m", 900, "15m"),
-            ("2h", 7_200, "2h 0m"),
-            ("3d", 259_200, "3d 0h"),
-            ("1w", 604_800, "7d 0h"),
+    fn spans_are_read() {
+        for (text, expected) in [
+            ("90s", Some(90)),
+            ("15m", Some(900)),
+            ("1h", Some(3_600)),
+            ("2d", Some(172_800)),
+            ("7", Some(7)),
+            ("0s", Some(0)),
+            ("", None),
+            ("h", None),
+            ("5ss", None),
+            ("+5s", None),
+            ("1.5h", None),
+            ("1h 5m", None),
+            ("2w", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999999d", None),
         ] {
-            let span = read(written).unwrap();
-            assert_eq!((span.as_secs(), text(span)), (seconds, shown.to_owned()));
+            assert_eq!(seconds(text), expected, "{text}");
         }
-        for wrong in [
-            "",
-            "5",
-            "h",
-            "-1h",
-            "1.5h",
-            "5 h",
-            "99999999999999999999w",
-            "18446744073709551615w",
+        assert!(read("soon").unwrap_err().contains("90s, 15m, 1h or 2d"));
+    }
+
+    #[test]
+    fn ages_are_shown_in_two_units() {
+        for (span, expected) in [
+            (0, "0s"),
+            (45, "45s"),
+            (60, "1m 0s"),
+            (11_520, "3h 12m"),
+            (172_800, "2d 0h"),
+            (200_000, "2d 7h"),
         ] {
-            assert!(read(wrong).is_err(), "{wrong}");
+            assert_eq!(shown(Duration::from_secs(span)), expected);
         }
     }
 }

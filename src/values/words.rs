@@ -57,6 +57,18 @@ pub fn means_none(value: &str) -> bool {
     NONE.iter().any(|word| word.eq_ignore_ascii_case(bare))
 }
 
+/// A text on one line: what would move a terminal's cursor is shown as an escape.
+pub fn on_a_terminal(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            vec![c]
+        }
+    };
+    text.chars().flat_map(shown).collect()
+}
+
 /// A long text, cut, with its length.
 pub fn cut(text: &str, longest: usize) -> String {
     let length = text.chars().count();

@@ -147,7 +147,7 @@ def test_the_compose_file():
                       ["postfix_data", "postfix_config", "postfix_dovecot", "postfix_spool", "postfix_state"])
     override.write_text(f"""
 services:
-  postfix: {{container_name: {project}, labels: [{LABEL}], ports: !override ["25", "587", "465", "110", "143", "993", "995"]}}
+  postfix: {{container_name: {project}, labels: [{LABEL}], ports: !override ["25", "587", "465", "110", "143", "993", "995", "8025"]}}
 networks:
   metabuilder-network: {{labels: [{LABEL}]}}
 volumes:
@@ -157,7 +157,7 @@ volumes:
         docker(*compose, "up", "-d", "--no-build")
         server = Container(project, project).wait_until_healthy()
         ports = server.inspect()["NetworkSettings"]["Ports"]
-        assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995, 4190])
+        assert sorted(ports) == sorted(f"{port}/tcp" for port in [25, 587, 465, 110, 143, 993, 995, 4190, 8025])
         assert not ports["4190/tcp"], "it is for filters, which are off"
         assert {binding["HostIp"] for bindings in ports.values() for binding in bindings or []} == {"127.0.0.1"}
         assert "MAILROOM_TRUST_GATEWAY=yes" in server.inspect()["Config"]["Env"]

@@ -176,16 +176,16 @@ print(time.monotonic() - begun)
 def test_lost_lines_are_counted(lab, figure):
     """Standard output is read again after a while."""
     server = blocked(lab)
-    server.sh("seq -f 'numbered %.0f.' 12000 | postlog -t flood 2>/dev/null")
-    server.wait_for("tail -n 5 /var/log/mail.log | grep -F 'numbered 12000.'", "all lines are in the file")
+    server.sh("seq -f 'numbered %.0f. with words' 60000 | postlog -t flood 2>/dev/null")
+    server.wait_for("tail -n 5 /var/log/mail.log | grep -F 'numbered 60000.'", "all lines are in the file")
     docker("exec", "-d", server.id, "bash", "-c", "cat /tmp/full >/tmp/seen")
     seen = lambda: server.sh("cat /tmp/seen", check=False).stdout
     until(lambda: "lines were lost" in seen(), "it is told, though no line comes any more")
     server.sh("postlog -t marker the end")
     until(lambda: "the end" in seen(), "all is read")
     told = sum(map(int, re.findall(r"(\d+) (?:log )?lines were lost", seen())))
-    missing = 12000 - seen().count("flood")
-    figure("12000 lines, blocked standard output", f"{missing} missing, {told} told as lost")
+    missing = 60000 - seen().count("flood")
+    figure("60000 lines, blocked standard output", f"{missing} missing, {told} told as lost")
     assert missing > 0 and abs(told - missing) < 50
 
 

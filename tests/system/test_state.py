@@ -100,7 +100,9 @@ def test_missing_directories_are_made(lab):
 
 
 def test_a_small_spool_is_told(lab, client):
-    server = lab.server(alias="small", options=["--tmpfs", "/var/spool/postfix:size=40m"])
+    server = lab.server(alias="small", options=["--tmpfs", "/var/spool/postfix:size=40m"], healthy=False)
+    server.wait_for_log("postfix is ready after")
+    assert "unhealthy: the queue: is full: " in server.exec("/healthcheck", check=False).stdout
     assert "bytes free; Postfix takes no mail with fewer than 78643200" in server.logs()
     said = client.python("""
 import smtplib

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import IMAGE, LABEL, docker, name, run_once
+from lab import IMAGE, LABEL, docker, name, run_once, until
 from test_faults import LMTP, Load, account, on_volumes
 
 
@@ -104,8 +104,10 @@ def test_a_restart_on_a_full_file_system(lab, path):
     docker("volume", "create", "--label", LABEL, "-d", "local", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=2m", volume)
     lab.volumes.append(volume)
     keeper = lab.run(IMAGE, "infinity", options=["--entrypoint", "sleep", "--init", "--no-healthcheck", "-v", f"{volume}:/v"])
-    server = lab.server(alias=name("full"), options=["-v", f"{volume}:{path}"])
+    server = lab.server(alias=name("full"), options=["-v", f"{volume}:{path}"], healthy=False)
+    server.wait_for_log("postfix is ready after")
     keeper.sh("dd if=/dev/zero of=/v/ballast bs=4k 2>/dev/null", check=False)
     docker("restart", server.id)
-    server.wait_until_healthy()
+    until(lambda: server.logs().count("postfix is ready after") == 2, "it starts all the same")
+    until(lambda: server.exec("/healthcheck", check=False).stdout.count("is full: ") == 1, "and says what is wrong")
     assert server.exec("mailroom", "reload").returncode == 0

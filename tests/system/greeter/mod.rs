@@ -65,6 +65,7 @@ impl Daemon for Greeter {
             is_probe: |record, _| record.message() == "greeted 127.0.0.9",
             credentials: |_| None,
             trouble: |_| None,
+            bare: |_| None,
             fields: |_| Fields::default(),
             counts: |_, _| {},
             means: |_| None,
