@@ -7,8 +7,8 @@ use crate::daemon::Daemon;
 
 /// Every daemon.
 pub static DAEMONS: &[&dyn Daemon] = &[
-    &crate::http::Httpd,      // says how the server is; first, so that it is stopped last
-    &crate::policyd::Policyd, // limits logins and submissions, until nobody can do either
+    &crate::http::HTTPD,      // says how the server is; first, so that it is stopped last
+    &crate::policyd::POLICYD, // limits logins and submissions, until nobody can do either
     &crate::postfix::Postfix, // takes, queues and delivers mail
     &crate::dovecot::Dovecot, // mailboxes and logins
 ];

@@ -6,17 +6,66 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::prctl;
 use nix::unistd::{setgid, setgroups, setuid};
 
-use crate::daemon::{Checker, Configured, Findings, Grammar, Work};
+use crate::daemon::{Checker, Configured, Daemon, Findings, Grammar, Shape, Work};
+use crate::logs::fields::Fields;
+use crate::logs::lines::LogLines;
 use crate::report::Mistake;
-use crate::settings::table::Variable;
-use crate::settings::{DropIn, Knowledge, Line, Names, Reader};
+use crate::settings::table::{Table, Variable};
+use crate::settings::{DropIn, Environment, Knowledge, Line, Names, Reader};
 use crate::staging::Staging;
 use crate::system::files::Owner;
 use crate::system::processes::Processes;
 
-/// The grammar of a daemon to which no variable belongs; the function gives what is configured all the same.
+/// Such a daemon.
 #[derive(Debug)]
-pub struct NoNames(pub fn() -> Box<dyn Configured>);
+pub struct OwnDaemon {
+    /// Its name in messages.
+    pub service: &'static str,
+    /// Whether a program, as syslog names it, is this one.
+    pub is_own: fn(program: &str) -> bool,
+    /// What is configured, though no variable belongs to it.
+    pub configured: fn() -> Box<dyn Configured>,
+}
+
+impl OwnDaemon {
+    /// Its grammar, which holds no name.
+    pub fn grammar(&self) -> Box<dyn Grammar> {
+        Box::new(NoNames(self.configured))
+    }
+}
+
+impl Daemon for OwnDaemon {
+    fn variables(&self) -> &'static [Variable] {
+        &[]
+    }
+
+    fn shapes(&self) -> &'static [Shape] {
+        &[]
+    }
+
+    fn log_lines(&self) -> LogLines {
+        LogLines {
+            service: self.service,
+            file: "/var/log/mail.log",
+            is_own: self.is_own,
+            is_probe: |_, _| false,
+            credentials: |_| None,
+            trouble: |_| None,
+            bare: |_| None,
+            fields: |_| Fields::default(),
+            counts: |_, _| {},
+            means: |_| None,
+        }
+    }
+
+    fn learn<'a>(&'a self, _: &'a Environment, _: &'a Table, _: &'a Processes) -> Work<'a, Box<dyn Grammar>> {
+        Box::pin(async { Ok(self.grammar()) })
+    }
+}
+
+/// The grammar of a daemon to which no variable belongs.
+#[derive(Debug)]
+struct NoNames(fn() -> Box<dyn Configured>);
 
 impl Names for NoNames {
     fn prefixes(&self) -> &'static [&'static str] {

@@ -20,21 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use self::logins::Limits;
 pub use self::server::run;
-use crate::daemon::{Basis, Configured, Daemon, Grammar, Part, Set, Shape, Work};
+use crate::daemon::{Basis, Configured, Part, Set};
 use crate::health::Named;
 use crate::layout::{LOGIN_POLICY_SECRET, LOGIN_POLICY_SERVER, PROGRAM, RUN_DIRECTORY, SUBMISSION_POLICY_SOCKET};
-use crate::logs::fields::Fields;
-use crate::logs::lines::LogLines;
-use crate::own_daemon::{NoNames, Unchecked};
+use crate::own_daemon::{OwnDaemon, Unchecked};
 use crate::plan::{File, Plan};
 use crate::probes::Probe;
 use crate::report::Mistake;
-use crate::settings::table::{Table, Variable};
-use crate::settings::{Environment, Values};
+use crate::settings::Values;
 use crate::site::Site;
 use crate::supervise::service::{Readiness, Service, StopShare};
 use crate::system::files::Owner;
-use crate::system::processes::Processes;
 
 /// Its name in messages, and that of its process.
 const NAME: &str = "policyd";
@@ -82,46 +78,11 @@ impl Settings {
 }
 
 /// The daemon.
-#[derive(Debug)]
-pub struct Policyd;
-
-impl Daemon for Policyd {
-    fn variables(&self) -> &'static [Variable] {
-        &[]
-    }
-
-    fn shapes(&self) -> &'static [Shape] {
-        &[]
-    }
-
-    fn log_lines(&self) -> LogLines {
-        LogLines {
-            service: NAME,
-            file: "/var/log/mail.log",
-            is_own: |program| program == NAME,
-            is_probe: |_, _| false,
-            credentials: |_| None,
-            trouble: |_| None,
-            bare: |_| None,
-            fields: |_| Fields::default(),
-            counts: |_, _| {},
-            means: |_| None,
-        }
-    }
-
-    fn learn<'a>(&'a self, _: &'a Environment, _: &'a Table, _: &'a Processes) -> Work<'a, Box<dyn Grammar>> {
-        Box::pin(async {
-            let grammar: Box<dyn Grammar> = Box::new(NoNames(configured));
-            Ok(grammar)
-        })
-    }
-}
-
-/// The grammar, for tests of the whole road.
-#[cfg(test)]
-pub(crate) fn grammar() -> Box<dyn Grammar> {
-    Box::new(NoNames(configured))
-}
+pub static POLICYD: OwnDaemon = OwnDaemon {
+    service: NAME,
+    is_own: |program| program == NAME,
+    configured,
+};
 
 fn configured() -> Box<dyn Configured> {
     Box::new(OfTheSite)

@@ -365,8 +365,8 @@ pub(crate) mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let grammars = vec![
-            crate::http::grammar(),
-            crate::policyd::grammar(),
+            crate::http::HTTPD.grammar(),
+            crate::policyd::POLICYD.grammar(),
             crate::postfix::grammar(PARAMETERS, ""),
             crate::dovecot::grammar(),
         ];
